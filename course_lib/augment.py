@@ -1,0 +1,42 @@
+"""Augmentation as one batched grid on the device: image and target are sampled from the same grid."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional
+
+
+def affine(scale: float = 0.05, angle: float = 15.0, flip: float = 0.5) -> Callable:
+    """Random scale, rotation and horizontal flip of 2D slices, each image of the batch its own.
+
+    The distribution is the reference's (brain-segmentation-pytorch, `transform.py`), there three
+    steps with three interpolations, here one: scale first, then rotation, about the centre.
+
+    Args:
+        scale: factors are even in [1 - scale, 1 + scale]; the frame keeps its size.
+        angle: degrees, even in [-angle, angle].
+        flip: probability of a left-right flip.
+    Returns:
+        A function (image, target, generator) -> (image, target). Image (B, C, H, W), any float
+        type, bilinear, comes back float32; target (B, 1, H, W), nearest, keeps its type; 0
+        comes in from outside. The generator must live on the image's device.
+    """
+
+    def augment(image, target, generator):
+        count, device = len(image), image.device
+        zoom, turn, mirror = torch.rand(3, count, generator=generator, device=device)
+        zoom = 1 + scale * (2 * zoom - 1)
+        turn = math.radians(angle) * (2 * turn - 1)
+        mirror = torch.where(mirror < flip, -1.0, 1.0)
+        # Rows of the matrix: where in the input an output pixel (x, y) comes from.
+        cosine, sine, zero = torch.cos(turn) / zoom, torch.sin(turn) / zoom, torch.zeros_like(zoom)
+        matrix = torch.stack([mirror * cosine, -sine, zero, mirror * sine, cosine, zero], dim=1)
+        grid = functional.affine_grid(matrix.view(count, 2, 3), image.shape, align_corners=False)
+        image = functional.grid_sample(image.float(), grid, mode="bilinear", align_corners=False)
+        moved = functional.grid_sample(target.float(), grid, mode="nearest", align_corners=False)
+        return image, moved.to(target.dtype)
+
+    augment.arguments = {"scale": scale, "angle": angle, "flip": flip}
+    augment.__name__ = "affine"
+    return augment

@@ -1,0 +1,142 @@
+"""From the scanner's grid to the network's and back: crop, pad, resize, normalise, and their inverse.
+
+The recipe is that of the reference implementation of U-Net for FLAIR abnormality segmentation
+(github.com/mateuszbuda/brain-segmentation-pytorch, `dataset.py` and `utils.py`; Buda et al. 2019,
+arXiv:1906.03720), step for step. One thing is done differently: skimage's resize is separable and
+linear, so here it is two small matrix products with the very same spline weights.
+
+What is needed to come back is a `box`, a plain dict of numbers:
+    shape: (S, H, W) of the raw volume; start, stop: the part that was kept, in raw voxels;
+    size: side of the prepared square, in pixels; floor: intensities below it are background.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from scipy import ndimage
+
+from course_lib.errors import DataError
+
+BACKGROUND = 0.1          # voxels below this share of the volume's maximum are set to zero
+PERCENTILES = (10, 99)    # intensities are clipped to these, taken over all channels
+
+
+@lru_cache(maxsize=256)
+def resize_weights(length: int, size: int, order: int) -> np.ndarray:
+    """The (size, length) matrix that resizes one axis as skimage.transform.resize does.
+
+    Resizing the identity gives each pixel's share in each output pixel.
+
+    Args:
+        length, size: pixels before and after.
+        order: of the spline; 0 picks the nearest pixel, 2 is the recipe's for images.
+    """
+    weights = ndimage.zoom(np.eye(length), (size / length, 1), order=order,
+                           mode="grid-constant", grid_mode=True)
+    return weights.astype(np.float32)
+
+
+def resize_slices(slices: np.ndarray, size: int | tuple[int, int], order: int) -> np.ndarray:
+    """Resize (…, H, W) to (…, size, size) by two matrix products, clipped to the input's range.
+
+    Args:
+        slices: any dtype; the last two axes are resized.
+        size: of the result, in pixels: one number, or (height, width).
+        order: of the spline, 0 to 5.
+    Returns:
+        float32.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    slices = np.asarray(slices, dtype=np.float32)
+    rows = resize_weights(slices.shape[-2], height, order)            # (height, H)
+    columns = resize_weights(slices.shape[-1], width, order)          # (width, W)
+    resized = rows @ (slices @ columns.T)                             # (…, height, width)
+    return np.clip(resized, slices.min(), slices.max(), out=resized)
+
+
+def find_box(volume: np.ndarray, size: int, drop_ends: bool, where: str) -> dict:
+    """The smallest box around what is not background, after dropping the first and last slice.
+
+    Args:
+        volume: (S, H, W, C), raw intensities.
+        size: side of the prepared square, in pixels.
+        drop_ends: leave out the first and the last slice, as the reference does.
+        where: patient, for the error.
+    """
+    first, last = (1, len(volume) - 1) if drop_ends else (0, len(volume))
+    kept = volume[first:last]
+    if not kept.size or kept.max() <= 0:
+        raise DataError(what=f"nothing is left of {len(volume)} slices: all voxels are zero",
+                        where=where, cure="leave this patient out, or restore its images")
+    floor = float(kept.max() * BACKGROUND)
+    foreground = (kept >= floor).any(axis=-1)                        # (S, H, W)
+    start, stop = [], []
+    for axis in range(3):
+        inside = np.flatnonzero(foreground.any(axis=tuple({0, 1, 2} - {axis})))
+        start.append(int(inside[0]))
+        stop.append(int(inside[-1]) + 1)
+    start[0], stop[0] = start[0] + first, stop[0] + first
+    return {"shape": list(volume.shape[:3]), "start": start, "stop": stop, "size": size,
+            "floor": floor}
+
+
+def _padding(box: dict) -> tuple[int, int, int, int]:
+    """Rows before and after, columns before and after, that make the cropped slice square."""
+    height, width = (box["stop"][axis] - box["start"][axis] for axis in (1, 2))
+    missing = abs(height - width)
+    before, after = missing // 2, missing - missing // 2
+    return (0, 0, before, after) if height > width else (before, after, 0, 0)
+
+
+def _crop_and_pad(volume: np.ndarray, box: dict) -> np.ndarray:
+    """(S, H, W) to (S', side, side)."""
+    inside = tuple(slice(a, b) for a, b in zip(box["start"], box["stop"], strict=True))
+    top, bottom, left, right = _padding(box)
+    return np.pad(volume[inside], ((0, 0), (top, bottom), (left, right)))
+
+
+def prepare_image(volume: np.ndarray, box: dict) -> np.ndarray:
+    """Raw slices to what the network sees.
+
+    Args:
+        volume: (S, H, W, C), raw intensities, any range.
+        box: from find_box.
+    Returns:
+        (S', C, size, size) float16: each channel of the volume has mean 0 and standard deviation 1.
+        A channel that is constant is all zeros.
+    """
+    volume = np.where(volume < box["floor"], 0, volume)
+    channels = [_crop_and_pad(volume[..., c], box) for c in range(volume.shape[-1])]
+    image = resize_slices(np.stack(channels, axis=1), box["size"], order=2)   # (S', C, size, size)
+    low, high = np.percentile(image, PERCENTILES)
+    np.clip(image, low, high, out=image)
+    mean = image.mean(axis=(0, 2, 3), keepdims=True, dtype=np.float64)
+    deviation = image.std(axis=(0, 2, 3), keepdims=True, dtype=np.float64)
+    image -= mean.astype(np.float32)
+    image /= np.where(deviation > 0, deviation, 1).astype(np.float32)
+    return image.astype(np.float16)
+
+
+def prepare_target(target: np.ndarray, box: dict) -> np.ndarray:
+    """Raw masks (S, H, W) of 0 and 1 to (S', 1, size, size), uint8, by nearest neighbour."""
+    resized = resize_slices(_crop_and_pad(target, box), box["size"], order=0)
+    return (resized > 0.5).astype(np.uint8)[:, None]
+
+
+def restore(probabilities: np.ndarray, box: dict) -> np.ndarray:
+    """The way back: prepared probabilities to the raw grid.
+
+    Args:
+        probabilities: (S', size, size), in [0, 1].
+        box: from find_box.
+    Returns:
+        (S, H, W) float32: resized linearly, padding removed, zero outside of the box. Slices that
+        the recipe dropped are zero too: nothing was predicted there.
+    """
+    height, width = (box["stop"][axis] - box["start"][axis] for axis in (1, 2))
+    top, _, left, _ = _padding(box)
+    square = resize_slices(probabilities, max(height, width), order=1)
+    raw = np.zeros(box["shape"], dtype=np.float32)
+    inside = tuple(slice(a, b) for a, b in zip(box["start"], box["stop"], strict=True))
+    raw[inside] = square[:, top : top + height, left : left + width]
+    return raw

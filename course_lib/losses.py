@@ -1,0 +1,55 @@
+"""Losses for binary segmentation. All take logits, (B, 1, …), and a target of 0 and 1, (B, 1, …).
+
+A target left at 0 and 255 makes overlap losses negative; `train.fit` refuses it before it starts.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class BCE(nn.Module):
+    """Binary cross-entropy, the mean over all pixels of the batch.
+
+    Every pixel counts the same, so on small tumours the background decides. An empty mask is
+    nothing special.
+    """
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return functional.binary_cross_entropy_with_logits(logits.float(), target.float())
+
+
+class SoftDice(nn.Module):
+    """1 - soft Dice, pooled over the batch: 1 - (2·Σp·t + s) / (Σp + Σt + s), p = sigmoid(logits).
+
+    Sums run over all pixels of all images together, so large tumours outweigh small ones, and an
+    image with an empty mask still costs its false positives. With nothing to find and nothing
+    predicted the loss is 0, thanks to s.
+
+    Args:
+        smooth: s, in pixels; 1 as in the reference (brain-segmentation-pytorch, `loss.py`).
+    Source: Milletari et al. (2016), arXiv:1606.04797, with sums instead of squares.
+    """
+
+    def __init__(self, smooth: float = 1.0):
+        super().__init__()
+        self.smooth = smooth
+        self.arguments = {"smooth": smooth}
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        probabilities, target = torch.sigmoid(logits.float()), target.float()
+        overlap = (probabilities * target).sum()
+        size = probabilities.sum() + target.sum()
+        return 1 - (2 * overlap + self.smooth) / (size + self.smooth)
+
+
+class BCEDice(nn.Module):
+    """BCE + SoftDice: a gradient at every pixel, and overlap rewarded."""
+
+    def __init__(self, smooth: float = 1.0):
+        super().__init__()
+        self.bce, self.dice = BCE(), SoftDice(smooth)
+        self.arguments = {"smooth": smooth}
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return self.bce(logits, target) + self.dice(logits, target)

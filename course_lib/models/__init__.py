@@ -1,0 +1,7 @@
+"""Networks. All return logits."""
+
+from course_lib.models.unet import UNet
+
+MODELS = {"UNet": UNet}      # by name, to rebuild a run from its config.json
+
+__all__ = ["MODELS", "UNet"]

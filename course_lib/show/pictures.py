@@ -1,0 +1,170 @@
+"""Slices with outlines, alone and in sheets. Every picture says in words what it shows."""
+
+import base64
+import html
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from course_lib.errors import CourseError
+
+# Okabe and Ito's colours, told apart by nearly everybody; doubled by line style throughout.
+TARGET, PREDICTION = "#56B4E9", "#E69F00"            # solid, dashed
+TUTORIAL = ("#00FF00", "#FF0000")                    # green truth, red prediction: not for the colour-blind
+MIME = {"png": "image/png", "gif": "image/gif"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Bytes of a PNG or GIF with its description; notebooks show it.
+
+    Attributes:
+        data: the file's bytes.
+        alt: what is to be seen, for those who cannot see it and for search.
+        kind: "png" or "gif".
+    """
+
+    data: bytes
+    alt: str
+    kind: str = "png"
+
+    def __post_init__(self):
+        if not self.alt.strip():
+            raise CourseError(what="a picture without a description", where="show",
+                              cure="say in alt what is to be seen")
+
+    def __repr__(self) -> str:
+        return f"[{self.alt}]"
+
+    def _repr_html_(self) -> str:
+        source = f"data:{MIME[self.kind]};base64,{base64.b64encode(self.data).decode()}"
+        return f'<img src="{source}" alt="{html.escape(self.alt, quote=True)}" style="max-width:100%">'
+
+    def save(self, path: str | Path) -> Path:
+        """Write the file; folders are made as needed."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.data)
+        return path
+
+
+def from_figure(figure, alt: str) -> Picture:
+    """A matplotlib Figure as Picture."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=110, bbox_inches="tight")
+    return Picture(file.getvalue(), alt)
+
+
+def from_array(pixels: np.ndarray, alt: str) -> Picture:
+    """(H, W) or (H, W, 3) uint8 as Picture."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="png")
+    return Picture(file.getvalue(), alt)
+
+
+def grey(image: np.ndarray, window: tuple[float, float] | None = None) -> np.ndarray:
+    """A slice of any range as uint8 grey values.
+
+    Args:
+        image: (H, W).
+        window: intensities shown as black and as white; None takes the minimum and the 99.5th
+            percentile of the slice.
+    """
+    image = np.asarray(image, dtype=np.float32)
+    low, high = window or (image.min(), np.percentile(image, 99.5))
+    scaled = (image - low) / max(float(high - low), 1e-6)
+    return (scaled.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def _rgb(colour: str) -> list[int]:
+    return [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+
+
+def overlay(image: np.ndarray, prediction: np.ndarray | None = None,
+            target: np.ndarray | None = None, *, zoom: int = 2, opacity: float = 1.0,
+            window: tuple[float, float] | None = None,
+            colours: tuple[str, str] = (TARGET, PREDICTION)) -> np.ndarray:
+    """A grey slice with outlines: target solid, prediction dashed.
+
+    Args:
+        image: (H, W), any range.
+        prediction, target: (H, W) masks of 0 and 1; None draws none.
+        zoom: pixels per pixel, so that lines are fine.
+        opacity: of the lines, in [0, 1].
+        window: see `grey`.
+        colours: of target and prediction; `TUTORIAL` is the usual green and red, which one reader
+            in twenty cannot tell apart.
+    Returns:
+        (zoom·H, zoom·W, 3) uint8.
+    """
+    picture = np.repeat(grey(image, window)[..., None], 3, axis=-1)
+    picture = picture.repeat(zoom, axis=0).repeat(zoom, axis=1).astype(np.float32)
+    rows, columns = np.indices(picture.shape[:2])
+    dashes = (rows + columns) // (3 * zoom) % 2 == 0
+    for mask, colour, drawn in ((target, colours[0], True), (prediction, colours[1], dashes)):
+        if mask is not None:
+            mask = np.asarray(mask, dtype=bool).repeat(zoom, axis=0).repeat(zoom, axis=1)
+            line = mask & ~ndimage.binary_erosion(mask, iterations=max(1, zoom // 2)) & drawn
+            picture[line] += opacity * (np.array(_rgb(colour)) - picture[line])
+    return picture.round().astype(np.uint8)
+
+
+def contact_sheet(images: list[np.ndarray], predictions: list | None = None,
+                  targets: list | None = None, *, titles: list[str], alt: str, columns: int = 4,
+                  colours: tuple[str, str] = (TARGET, PREDICTION)) -> Picture:
+    """Many slices on one sheet, each with its outlines and title, and a legend.
+
+    Args:
+        images: (H, W) each.
+        predictions, targets: a mask or None for each image; None for none at all.
+        titles: one for each image.
+        alt: what the sheet shows.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(2.6 * columns, 2.9 * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    nothing = [None] * len(images)
+    for position, axis in enumerate(axes):
+        axis.axis("off")
+        if position < len(images):
+            prediction, target = (predictions or nothing)[position], (targets or nothing)[position]
+            axis.imshow(overlay(images[position], prediction, target, colours=colours))
+            axis.set_title(titles[position], fontsize=9)
+    legend = [Line2D([], [], color=colour, linestyle=style, label=label) for colour, style, label, drawn
+              in ((colours[0], "-", "target", targets), (colours[1], "--", "prediction", predictions))
+              if drawn]
+    if legend:
+        figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False)
+    return from_figure(figure, alt)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows with equal keys; notebooks show them as a table, numbers with three decimals."""
+
+    rows: list[dict]
+
+    def _cell(self, value) -> str:
+        return f"{value:.3f}" if isinstance(value, float) else html.escape(f"{value}")
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.rows[0])
+        body = "".join("<tr>" + "".join(f"<td>{self._cell(value)}</td>" for value in row.values())
+                       + "</tr>" for row in self.rows)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def __repr__(self) -> str:
+        return "\n".join("  ".join(f"{name}={self._cell(value)}" for name, value in row.items())
+                         for row in self.rows)
+
+
+def table(rows: list[dict]) -> Table:
+    """Rows (dicts with the same keys) as something a notebook shows well."""
+    return Table(rows)

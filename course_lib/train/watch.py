@@ -1,0 +1,72 @@
+"""What can be seen of a training: history.csv, TensorBoard, a progress bar."""
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from course_lib import show
+from course_lib.data import SliceDataset
+from course_lib.predict import write_table
+
+
+def read_history(folder: str | Path) -> list[dict[str, float]]:
+    """The rows of a run's history.csv: one per epoch, all numbers."""
+    with open(Path(folder) / "history.csv", encoding="utf-8", newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def write_history(folder: Path, history: list[dict]) -> None:
+    """Write history.csv, whole."""
+    if history:
+        write_table(folder / "history.csv", history)
+
+
+def progress_bar(total: int, done: int) -> tqdm:
+    """A bar of plain text, which every front end and every saved page can show."""
+    return tqdm(total=total, initial=done, file=sys.stdout, unit="step", ncols=100, mininterval=1.0)
+
+
+def advance(bar: tqdm, step: int, loss: float, history: list[dict]) -> None:
+    """Bring the bar to a step, with the running loss and the last and best DSC."""
+    scores = [row["prepared_dsc"] for row in history]
+    note = f", DSC {scores[-1]:.3f} (best {np.nanmax([*scores, -1]):.3f})" if scores else ""
+    bar.set_postfix_str(f"loss {loss:.3f}{note}", refresh=False)
+    bar.update(step - bar.n)
+
+
+class TensorBoard:
+    """Scalars and pictures for TensorBoard, in <run folder>/tensorboard.
+
+    Args:
+        folder: of the run.
+        step: events at and after it, left by an interrupted try, are purged.
+    """
+
+    def __init__(self, folder: Path, step: int):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+
+    def scalars(self, row: dict, step: int) -> None:
+        """Losses, DSC and learning rate of one epoch."""
+        for name, tag in (("training_loss", "loss/training"), ("validation_loss", "loss/validation"),
+                          ("prepared_dsc", "dsc/prepared"), ("learning_rate", "learning_rate")):
+            self.writer.add_scalar(tag, row[name], step)
+        self.writer.flush()
+
+    def overlays(self, dataset: SliceDataset, logits: torch.Tensor, step: int) -> None:
+        """The slice with most tumour of up to four patients, FLAIR outlined."""
+        for name in dataset.patients[:4]:
+            rows = dataset.rows(name)
+            area = dataset.targets[rows].sum(dim=(1, 2, 3))
+            row = rows.start + int(area.argmax())
+            picture = show.overlay(np.asarray(dataset.images[row, 1].float()),
+                                   (logits[row, 0] > 0).numpy(), dataset.targets[row, 0].numpy())
+            self.writer.add_image(f"overlay/{name}", picture, step, dataformats="HWC")
+
+    def close(self) -> None:
+        self.writer.close()
