@@ -1,4 +1,5 @@
 """Medical image segmentation, small enough to be read in an afternoon.
 
-Importing the package loads next to nothing; take what you need: `from course_lib import data, models`.
+Importing the package loads next to nothing; take what you need:
+`from course_lib import data, models`.
 """

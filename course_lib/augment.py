@@ -1,4 +1,4 @@
-"""Augmentation as one batched grid on the device: image and target are sampled from the same grid."""
+"""Augmentation as one batched grid on the device, from which image and target are sampled."""
 
 import math
 from collections.abc import Callable

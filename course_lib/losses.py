@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from course_lib.errors import CourseError
+
 
 class BCE(nn.Module):
     """Binary cross-entropy, the mean over all pixels of the batch.
@@ -28,6 +30,8 @@ class SoftDice(nn.Module):
 
     Args:
         smooth: s, in pixels; 1 as in the reference (brain-segmentation-pytorch, `loss.py`).
+    Raises:
+        CourseError: in forward, for logits and target of different shapes.
     Source: Milletari et al. (2016), arXiv:1606.04797, with sums instead of squares.
     """
 
@@ -37,6 +41,10 @@ class SoftDice(nn.Module):
         self.arguments = {"smooth": smooth}
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        if logits.shape != target.shape:                 # else torch would broadcast, in silence
+            raise CourseError(what=f"logits have shape {tuple(logits.shape)}, target "
+                                   f"{tuple(target.shape)}", where="losses.SoftDice",
+                              cure="give both as (B, 1, …)")
         probabilities, target = torch.sigmoid(logits.float()), target.float()
         overlap = (probabilities * target).sum()
         size = probabilities.sum() + target.sum()

@@ -1,4 +1,4 @@
-"""Scores of masks. One number per call, no unit, in [0, 1]; say of what and per what you call it."""
+"""Scores of masks. One number per call, no unit, in [0, 1]; say what it is of, and per what."""
 
 import numpy as np
 import torch
@@ -12,14 +12,16 @@ def _masks(prediction, target, where: str) -> tuple[np.ndarray, np.ndarray]:
     masks = []
     for mask in (prediction, target):
         mask = mask.detach().cpu().numpy() if isinstance(mask, torch.Tensor) else np.asarray(mask)
-        if mask.dtype.kind == "f" or (mask.size and mask.max() > 1):
-            raise CourseError(what=f"{where.split('.')[1]} takes masks of 0 and 1, got probabilities "
-                                   "or a label map", where=where,
-                              cure="threshold first; for classes score (prediction == k, target == k)")
+        if mask.dtype.kind == "f" or (mask.size and (mask.min() < 0 or mask.max() > 1)):
+            raise CourseError(what=f"{where.split('.')[1]} takes masks of 0 and 1, got "
+                                   "probabilities or a label map", where=where,
+                              cure="threshold first; for classes score (prediction == k, "
+                                   "target == k)")
         masks.append(mask.astype(bool))
     if masks[0].shape != masks[1].shape:
         raise CourseError(what=f"prediction has shape {masks[0].shape}, target {masks[1].shape}",
-                          where=where, cure="bring the prediction to the target's grid before scoring")
+                          where=where,
+                          cure="bring the prediction to the target's grid before scoring")
     return masks[0], masks[1]
 
 
@@ -48,7 +50,7 @@ def dsc(prediction, target, *, empty: float = float("nan")) -> float:
 def iou(prediction, target, *, empty: float = float("nan")) -> float:
     """Intersection over union of two masks, |P ∩ T| / |P ∪ T|; arguments and edges as in `dsc`.
 
-    Always at most the DSC: iou = dsc / (2 - dsc). 
+    Always at most the DSC: iou = dsc / (2 - dsc).
     Source: Jaccard (1912), doi:10.1111/j.1469-8137.1912.tb05611.x.
     """
     prediction, target = _masks(prediction, target, "metrics.iou")

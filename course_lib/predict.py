@@ -67,9 +67,12 @@ def prepared_dsc(logits: torch.Tensor, dataset: SliceDataset) -> dict[str, float
         Patient to DSC; NaN where neither tumour nor prediction is there.
     """
     masks = (torch.sigmoid(logits) > THRESHOLD).numpy()[:, 0]
-    return {name: metrics.dsc(metrics.largest_component(masks[dataset.rows(name)]),
-                              dataset.targets[dataset.rows(name)].numpy()[:, 0])
-            for name in dataset.patients}
+    found = {}
+    for name in dataset.patients:
+        rows = dataset.rows(name)
+        target = dataset.targets[rows].numpy()[:, 0]
+        found[name] = metrics.dsc(metrics.largest_component(masks[rows]), target)
+    return found
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,23 @@ class Predictor:
         return Prediction(raw.name, raw.image, probabilities, mask, raw.target, raw.slices)
 
 
+def load_weights(model: torch.nn.Module, path: Path) -> dict:
+    """Fill a network from a checkpoint, and return all that the file holds, on the CPU.
+
+    Only tensors, numbers, strings and their containers are loaded.
+
+    Raises:
+        CourseError: the weights are another network's.
+    """
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        model.load_state_dict(stored["model"])
+    except RuntimeError as error:
+        raise CourseError(what="these are the weights of another network", where=str(path),
+                          cure="pass the network that was trained, or begin a new run") from error
+    return stored
+
+
 def load(folder: str | Path, model: torch.nn.Module | None = None) -> Predictor:
     """The best network of a run, from nothing but its folder.
 
@@ -148,12 +168,7 @@ def load(folder: str | Path, model: torch.nn.Module | None = None) -> Predictor:
             raise CourseError(what=f"the network {kind!r} is not one of {', '.join(MODELS)}",
                               where=str(folder), cure="pass it: predict.load(folder, model=…)")
         model = MODELS[kind](**described)
-    stored = torch.load(folder / "best.pt", map_location="cpu", weights_only=True)
-    try:
-        model.load_state_dict(stored["model"])
-    except RuntimeError as error:
-        raise CourseError(what="best.pt holds the weights of another network", where=str(folder),
-                          cure="pass the network that was trained") from error
+    load_weights(model, folder / "best.pt")
     device = settings.device()
     same = config["device"] == device.type           # a GPU's precision may crawl on a CPU
     model.to(device, memory_format=memory_format(model, config["layout"] if same else "contiguous"))
@@ -167,10 +182,17 @@ def patients(predictor: Predictor, dataset: SliceDataset) -> dict[str, Predictio
 
 
 def scores(predictions: dict[str, Prediction]) -> list[dict]:
-    """A row per patient: dsc, iou, tumour and prediction in voxels; on the original grid, all slices.
+    """A row per patient: dsc, iou, target and prediction in voxels; original grid, all slices.
 
     Where neither is any tumour, dsc and iou are NaN: a mean over patients leaves them out.
+
+    Raises:
+        CourseError: a patient was predicted without its masks.
     """
+    for name, found in predictions.items():
+        if found.target is None:
+            raise CourseError(what="there is no target to score against", where=name,
+                              cure="predict it with its masks: with_target=True")
     return [{"patient": name, "dsc": metrics.dsc(found.mask, found.target),
              "iou": metrics.iou(found.mask, found.target),
              "target_voxels": int(found.target.sum()), "predicted_voxels": int(found.mask.sum())}
@@ -199,20 +221,22 @@ def write_table(path: Path, table: list[dict]) -> None:
 
 
 def export(predictions: dict[str, Prediction], folder: str | Path) -> Path:
-    """Write predictions/<patient>/ with an outlined picture and a mask per slice, and one zip of all.
+    """Write predictions/<patient>/, an outlined picture and a mask per slice, and one zip of all.
 
     Args:
-        folder: of the run; pictures of an earlier export are replaced.
+        folder: of the run; what an earlier export left there is replaced, other patients too.
     Returns:
         The zip, predictions.zip in the run folder.
     """
     home = Path(folder) / "predictions"
+    if home.exists():
+        shutil.rmtree(home)
     for name, found in predictions.items():
-        shutil.rmtree(home / name, ignore_errors=True)
         (home / name).mkdir(parents=True)
         for position, number in enumerate(found.slices):
             target = None if found.target is None else found.target[position]
-            outlined = show.overlay(found.image[position, :, :, 1], found.mask[position], target)
-            Image.fromarray(outlined).save(home / name / f"{name}_{number}_outlined.png")
-            Image.fromarray(found.mask[position] * 255).save(home / name / f"{name}_{number}_mask.png")
+            mask, start = found.mask[position], f"{name}_{number}"
+            outlined = show.overlay(found.image[position, :, :, 1], mask, target)
+            Image.fromarray(outlined).save(home / name / f"{start}_outlined.png")
+            Image.fromarray(mask * 255).save(home / name / f"{start}_mask.png")
     return Path(shutil.make_archive(str(home), "zip", root_dir=home))

@@ -1,4 +1,4 @@
-"""Prepared arrays on disk: written whole or not at all, rebuilt when anything they rest on changes."""
+"""Prepared arrays on disk: written whole or not at all, rebuilt when what they rest on changes."""
 
 import hashlib
 import json
@@ -14,6 +14,15 @@ import numpy as np
 from course_lib import settings
 
 
+def can_write(folder: Path) -> bool:
+    """Whether files can be made in a folder; it is made where it does not exist."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
 def write_atomically(path: Path, write: Callable) -> None:
     """Call `write(file)` on a temporary file beside `path`, then put it in its place.
 
@@ -22,6 +31,7 @@ def write_atomically(path: Path, write: Callable) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    os.chmod(temporary, 0o644)          # mkstemp's 0600 would keep a shared folder from others
     try:
         with os.fdopen(handle, "wb") as file:
             write(file)
@@ -49,7 +59,7 @@ def _read(path: Path) -> dict[str, np.ndarray] | None:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
         return None
 
 

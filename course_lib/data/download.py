@@ -3,11 +3,11 @@
 Fetching is the one thing in the library that prints: it says what is used, or where it wrote.
 """
 
-import os
+import tempfile
 from pathlib import Path
 
 from course_lib import settings
-from course_lib.data import phantom
+from course_lib.data import cache, phantom
 from course_lib.data.slices import find_patients, list_slices
 from course_lib.errors import CourseError, DataError
 
@@ -49,34 +49,28 @@ def _find_lgg() -> Path | None:
 def _download_lgg() -> Path:
     """Download to the data folder, or to the cache folder where that cannot be written to."""
     import kagglehub
-    from kagglehub import exceptions
 
     home = next((folder for folder in (settings.data_folder(), settings.cache_folder())
-                 if _can_write(folder)), None)
-    by_hand = (f"download https://www.kaggle.com/datasets/{LGG_HANDLE} in a browser, unpack it, and "
-               f"move its folder kaggle_3m to {settings.data_folder() / 'kaggle_3m'}")
+                 if cache.can_write(folder)), None)
     if home is None:
         raise DataError(what="neither COURSE_DATA nor COURSE_CACHE can be written to",
-                        where="data.fetch('lgg-mri')", cure=f"set one to another folder, or {by_hand}")
-    try:
-        found = kagglehub.dataset_download(LGG_HANDLE, output_dir=str(home / "lgg-mri"))
-    except (OSError, exceptions.BackendError, exceptions.NotFoundError, exceptions.CredentialError,
-            exceptions.DataCorruptionError, exceptions.UnauthenticatedError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(what=f"the download failed ({type(error).__name__}: {reason})",
-                        where="data.fetch('lgg-mri')",
-                        cure=f"try again, or {by_hand}; or go on with 'lgg-phantom'") from error
+                        where="data.fetch('lgg-mri')", cure="set one of them to another folder")
+    by_hand = (f"download https://www.kaggle.com/datasets/{LGG_HANDLE} in a browser, unpack it, "
+               f"and move its folder kaggle_3m to {home / 'kaggle_3m'}")
+    # Unpacked aside, then put in its place: what an interruption leaves is not taken for the set.
+    with tempfile.TemporaryDirectory(dir=home, prefix=".lgg-mri-") as temporary:
+        try:
+            found = Path(kagglehub.dataset_download(LGG_HANDLE, output_dir=f"{temporary}/lgg-mri"))
+            if found.parent == Path(temporary):      # Kaggle's and Colab's machines mount their own
+                found = found.rename(home / "lgg-mri")
+        except Exception as error:    # no network, a broken archive: it can raise nearly anything
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise DataError(what=f"the download failed ({type(error).__name__}: {reason})",
+                            where="data.fetch('lgg-mri')",
+                            cure=f"try again, or {by_hand}; or go on with 'lgg-phantom'"
+                            ) from error
     print(f"downloaded to {found}")
     return find_patients(found)[0].parent
-
-
-def _can_write(folder: Path) -> bool:
-    """Whether files can be made in a folder; it is made where it does not exist."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK)
 
 
 def _report_lgg(folder: Path) -> Path:

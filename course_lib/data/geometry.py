@@ -1,4 +1,4 @@
-"""From the scanner's grid to the network's and back: crop, pad, resize, normalise, and their inverse.
+"""From the scanner's grid to the network's and back: crop, pad, resize, normalise, and the inverse.
 
 The recipe is that of the reference implementation of U-Net for FLAIR abnormality segmentation
 (github.com/mateuszbuda/brain-segmentation-pytorch, `dataset.py` and `utils.py`; Buda et al. 2019,
@@ -38,6 +38,8 @@ def resize_weights(length: int, size: int, order: int) -> np.ndarray:
 
 def resize_slices(slices: np.ndarray, size: int | tuple[int, int], order: int) -> np.ndarray:
     """Resize (…, H, W) to (…, size, size) by two matrix products, clipped to the input's range.
+
+    As skimage's resize with mode "constant", where the input's range includes 0, as in the recipe.
 
     Args:
         slices: any dtype; the last two axes are resized.

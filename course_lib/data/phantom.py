@@ -5,13 +5,14 @@ wheel (Fonov et al. 2011, doi:10.1016/j.neuroimage.2010.07.033). Each patient be
 random deformation and a pose, gets a head around the brain, a glioma, unlabelled distractors, three
 contrasts, a bias field, noise, and the slice thickness and scanner of a site. Files and folders are
 as in the Kaggle LGG set, but names begin with TWIN, so that no simulated patient passes for a real
-one. The same seed gives the same patients, and patient number i does not depend on how many are made.
+one. The same seed gives the same patients; patient number i does not depend on how many are made.
 
 All lengths are in mm; points are (x, y, z) in MNI space: to the right, to the front, upwards.
 """
 
 import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,15 +24,17 @@ from scipy import ndimage
 from torch.nn import functional
 
 from course_lib import settings
+from course_lib.data import cache
+from course_lib.errors import CourseError
 
 VERSION = 1               # raise it when the twin changes
 PIXELS = 256
 # Brightness of each tissue in the three sequences, white matter in T1 being 0.6.
 #                 pre-contrast, FLAIR, post-contrast
 TISSUES = {"white": (0.60, 0.42, 0.60), "grey": (0.46, 0.52, 0.48), "fluid": (0.18, 0.10, 0.18),
-           "bone": (0.06, 0.05, 0.06), "fat": (1.30, 1.10, 1.20), "muscle": (0.40, 0.38, 0.50),
+           "bone": (0.06, 0.05, 0.06), "fat": (1.00, 0.85, 0.95), "muscle": (0.40, 0.38, 0.50),
            "eye": (0.16, 0.12, 0.16)}
-# Site code as in the real set: share of the patients, slice thickness, pixel, noise, bias, fat gain.
+# Site code as in the real set: share of patients, slice thickness, pixel, noise, bias, fat gain.
 SITES = {"CS": (0.15, 5.5, 0.90, 0.020, 0.15, 1.6), "DU": (0.40, 5.0, 0.94, 0.015, 0.10, 1.0),
          "EZ": (0.05, 6.0, 0.90, 0.030, 0.20, 1.2), "FG": (0.10, 5.0, 0.82, 0.030, 0.20, 0.8),
          "HT": (0.30, 5.5, 0.94, 0.020, 0.15, 1.3)}
@@ -61,11 +64,12 @@ def _atlas() -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
         nilearn_data.load_mni152_template))
     corner = torch.tensor(t1.affine[:3, 3], dtype=torch.float32)
     grey, white, t1 = (image.get_fdata(dtype=np.float32) for image in (grey, white, t1))
-    coarse = ndimage.binary_closing(np.pad(t1[::2, ::2, ::2] > 0.1, 8), iterations=6)[8:-8, 8:-8, 8:-8]
-    coarse = ndimage.binary_fill_holes(coarse)
-    distance = 2 * (ndimage.distance_transform_edt(~coarse) - ndimage.distance_transform_edt(coarse))
-    distance = ndimage.zoom(ndimage.gaussian_filter(distance, 1.5), np.divide(t1.shape, distance.shape),
-                            order=1).astype(np.float32)
+    coarse = ndimage.binary_closing(np.pad(t1[::2, ::2, ::2] > 0.1, 8), iterations=6)
+    coarse = ndimage.binary_fill_holes(coarse[8:-8, 8:-8, 8:-8])
+    outside, inside = (ndimage.distance_transform_edt(part) for part in (~coarse, coarse))
+    distance = ndimage.gaussian_filter(2 * (outside - inside), 1.5)
+    distance = ndimage.zoom(distance, np.divide(t1.shape, distance.shape), order=1)
+    distance = distance.astype(np.float32)
     seeds = np.argwhere((white > 0.6) & (distance < -6))[::7] + np.asarray(corner)
     seeds = seeds[(seeds[:, 2] > -15) & (np.abs(seeds[:, 0]) > 8)]      # cerebrum, off the midline
     channels = np.stack([grey, white, t1, distance / 100])
@@ -126,10 +130,10 @@ def _slice_points(random: np.random.Generator, thickness: float, pixel: float) -
 
 
 def _draw_glioma(random: np.random.Generator, seeds: np.ndarray) -> Glioma:
-    radius = np.clip(random.lognormal(np.log(22), 0.33), 9, 40)
+    radius = np.clip(random.lognormal(np.log(26), 0.33), 10, 42)
     return Glioma(centre=seeds[random.integers(len(seeds))],
                   axes=radius * random.lognormal(0, 0.22, 3), softness=random.uniform(1.0, 4.0),
-                  flair=random.uniform(1.55, 2.4), t1=random.uniform(0.55, 0.95),
+                  flair=random.uniform(1.6, 2.6), t1=random.uniform(0.55, 0.95),
                   ring=random.uniform(1.3, 2.0) if random.random() < 0.35 else 0.0,
                   cyst=random.uniform(0.3, 0.6) if random.random() < 0.2 else 0.0)
 
@@ -139,7 +143,7 @@ def _head(atlas: torch.Tensor, points: torch.Tensor, random: np.random.Generator
     """Brightness of a healthy head: (3, S, H, W)."""
     grey, white, t1, distance = atlas
     distance = 100 * distance                                           # mm, negative inside
-    tissue = {name: torch.tensor(values) * random.normal(1, 0.06, 3)
+    tissue = {name: torch.tensor(values) * torch.from_numpy(random.normal(1, 0.06, 3))
               for name, values in TISSUES.items()}
     tissue["fat"] = tissue["fat"] * fat_gain * random.uniform(0.8, 1.3)
     fluid = (1 - grey - white).clamp(0, 1)
@@ -151,8 +155,9 @@ def _head(atlas: torch.Tensor, points: torch.Tensor, random: np.random.Generator
     # Around it: fluid, bone, scalp, and below the brain a face of muscle with two eyes in fat.
     texture = _smooth_noise(random, 2, 9, points)
     skull, scalp = random.uniform(6, 9), random.uniform(12, 18)
-    face = ((points - torch.tensor([0.0, 22.0, -78.0])) / torch.tensor([66.0, 76.0, 58.0])).norm(dim=-1)
-    depth = torch.minimum(distance - scalp, 45 * (face - 1)) + 1.5 * texture[0]   # mm, 0 at the skin
+    face = (points - torch.tensor([0.0, 22.0, -78.0])) / torch.tensor([66.0, 76.0, 58.0])
+    depth = torch.minimum(distance - scalp, 45 * (face.norm(dim=-1) - 1))
+    depth = depth + 1.5 * texture[0]                                    # mm, 0 at the skin
 
     def paint(name, where):
         return torch.where(where, tissue[name].float()[:, None, None, None], mix)
@@ -170,9 +175,9 @@ def _head(atlas: torch.Tensor, points: torch.Tensor, random: np.random.Generator
 
 def _add_glioma(mix: torch.Tensor, glioma: Glioma, atlas: torch.Tensor, points: torch.Tensor,
                 random: np.random.Generator) -> torch.Tensor:
-    """Paint the tumour into mix (3, S, H, W); returns the mask (S, H, W) as a reader outlines it."""
-    offset = (points - torch.from_numpy(glioma.centre).float()) / torch.from_numpy(glioma.axes).float()
-    level = offset.norm(dim=-1)
+    """Paint the tumour into mix (3, S, H, W); returns its mask (S, H, W) as a reader draws it."""
+    centre, axes = (torch.from_numpy(values).float() for values in (glioma.centre, glioma.axes))
+    level = ((points - centre) / axes).norm(dim=-1)
     mask = torch.zeros(level.shape, dtype=torch.bool)
     near = tuple(slice(int(found.min()), int(found.max()) + 1)     # nothing is painted beyond
                  for found in torch.nonzero(level < 2.2, as_tuple=True))
@@ -219,16 +224,19 @@ def make_patient(number: int, seed: int = 42) -> tuple[str, np.ndarray, np.ndarr
     random = np.random.default_rng([seed, number])
     site = str(random.choice(list(SITES), p=[values[0] for values in SITES.values()]))
     _, thickness, pixel, noise, bias, fat_gain = SITES[site]
-    name = f"TWIN_{site}_{number:04d}_{2000 + number % 10}{1 + number % 12:02d}{1 + number % 28:02d}"
+    date = f"{2000 + number % 10}{1 + number % 12:02d}{1 + number % 28:02d}"
+    name = f"TWIN_{site}_{number:04d}_{date}"
     volume, corner, seeds = _atlas()
-    points = _slice_points(random, thickness * random.uniform(0.9, 1.1), pixel * random.normal(1, 0.02))
+    points = _slice_points(random, thickness * random.uniform(0.9, 1.1),
+                           pixel * random.normal(1, 0.02))
     atlas = _sample(volume, corner, 1.0, points)
     mix = _head(atlas, points, random, fat_gain)
     mask = _add_glioma(mix, _draw_glioma(random, seeds), atlas, points, random)
     _add_distractors(mix, atlas, points, seeds, random)
     mix = mix.clamp(min=0) * torch.exp(bias * _smooth_noise(random, 3, 110, points))
-    disturbed = torch.from_numpy(random.standard_normal((2, *mix.shape), dtype=np.float32)) * noise
-    mix = torch.sqrt((mix + disturbed[0]) ** 2 + disturbed[1] ** 2)      # Rician, as magnitude MRI
+    disturbed = torch.from_numpy(random.standard_normal(mix.shape, dtype=np.float32)) * noise
+    # Rician, as magnitude MRI is; another channel's noise serves as the imaginary part.
+    mix = torch.hypot(mix + disturbed, disturbed.roll(1, dims=0))
     brightest = torch.quantile(mix[:, ::2, ::8, ::8].reshape(3, -1), 0.995, dim=1)
     image = (mix / brightest[:, None, None, None] * random.uniform(0.75, 1.0) * 255).clamp(0, 255)
     image = image.movedim(0, -1).round().to(torch.uint8).numpy()
@@ -244,14 +252,20 @@ def make_twin(patients: int, seed: int = 42) -> Path:
     Returns:
         The folder, with one folder per patient. It appears when all of it is written.
     """
+    if patients < 1:
+        raise CourseError(what=f"patients={patients}", where="make_twin", cure="make at least one")
     final = settings.cache_folder() / f"lgg-phantom-v{VERSION}-{patients}-seed{seed}"
     if final.is_dir():
         return final
-    final.parent.mkdir(parents=True, exist_ok=True)
+    if not cache.can_write(final.parent):
+        raise CourseError(what="the twin cannot be written", where=str(final.parent),
+                          cure="set COURSE_CACHE to a folder that can be written to")
     with tempfile.TemporaryDirectory(dir=final.parent, prefix=".lgg-phantom-") as temporary:
         made = Path(temporary) / "twin"
-        for number in range(patients):
-            write_patient(made, *make_patient(number, seed))
+        _atlas()                        # once, before the threads ask for it
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(lambda number: write_patient(made, *make_patient(number, seed)),
+                          range(patients)))
         try:
             os.rename(made, final)
         except OSError:

@@ -1,7 +1,7 @@
 """Patients as stacks of tif slices: read, checked, prepared by the recipe, kept in memory.
 
-The layout is that of the Kaggle LGG set: a folder per patient, in it `<anything>_<n>.tif` (H, W, 3),
-uint8, and beside each `<anything>_<n>_mask.tif` (H, W), 0 and 255 (or 0 and 1).
+The layout is that of the Kaggle LGG set: a folder per patient, in it `<anything>_<n>.tif`
+(H, W, 3), uint8, and beside each `<anything>_<n>_mask.tif` (H, W), 0 and 255 (or 0 and 1).
 """
 
 import os
@@ -18,7 +18,7 @@ import torch
 from course_lib.data import cache, geometry
 from course_lib.errors import CourseError, DataError
 
-NAME = re.compile(r"^(?P<stem>.+_(?P<slice>\d+))(?P<mask>_mask)?\.tiff?$", re.IGNORECASE)
+NAME = re.compile(r"^(?!\.)(?P<stem>.+_(?P<slice>\d+))(?P<mask>_mask)?\.tiff?$", re.IGNORECASE)
 RECIPE = 1    # raise it when the preparation changes: older cached arrays are then left alone
 
 
@@ -50,7 +50,8 @@ def find_patients(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(what="there is no such folder", where=str(folder),
-                        cure="data.fetch('lgg-phantom') makes one, data.fetch('lgg-mri') downloads one")
+                        cure="data.fetch('lgg-phantom') makes one, data.fetch('lgg-mri') "
+                             "downloads one")
     for root in (folder, folder / "kaggle_3m", folder / "lgg-mri-segmentation" / "kaggle_3m"):
         found = sorted(path for path in root.glob("*/") if any(path.glob("*_[0-9]*.tif*")))
         if found:
@@ -65,7 +66,10 @@ def list_slices(folder: Path) -> dict[int, Path]:
     for path in folder.iterdir():
         match = NAME.match(path.name)
         if match and not match["mask"]:
-            found[int(match["slice"])] = path
+            other = found.setdefault(int(match["slice"]), path)
+            if other != path:
+                raise DataError(what=f"has the same slice number as {other.name}",
+                                where=f"{folder.name}/{path.name}", cure="keep one of the two")
     return dict(sorted(found.items()))
 
 
@@ -90,16 +94,20 @@ def read_patient(folder: str | Path, with_target: bool = True) -> Patient:
         folder: with the tif files.
         with_target: read the masks too; False where there are none.
     Raises:
-        DataError: a mask is missing or without image, a file cannot be read, shapes differ, or a
-            mask has other values than 0 and 1, or 0 and 255.
+        DataError: a mask is missing or without image, a slice is there twice, a file cannot be
+            read, shapes differ, an image is not finite, or a mask has other values than 0 and 1,
+            or 0 and 255.
     """
     folder = Path(folder)
-    files = list_slices(folder)
+    files = list_slices(folder) if folder.is_dir() else {}
     if not files:
         raise DataError(what="no images named …_<slice number>.tif", where=str(folder),
                         cure="point to a folder with one patient's slices")
     image = _stack([_read_tif(path) for path in files.values()], list(files.values()), "(H, W, 3)",
                    lambda shape: len(shape) == 3 and shape[-1] == 3)
+    if not np.isfinite(image).all():
+        raise DataError(what="the images hold NaN or infinity", where=folder.name,
+                        cure="save them as uint8, or leave the patient out")
     target = _read_target(list(files.values()), image.shape[:3]) if with_target else None
     return Patient(folder.name, image, target, list(files))
 
@@ -110,7 +118,8 @@ def _stack(arrays: list[np.ndarray], files: list[Path], expected: str, fits) -> 
             raise DataError(what=f"has shape {array.shape}, the first slice {arrays[0].shape}, "
                                  f"expected {expected}, the same in all slices",
                             where=f"{path.parent.name}/{path.name}",
-                            cure="save all slices of a patient in the same size, with three channels")
+                            cure="save all slices of a patient in the same size: images with three "
+                                 "channels, masks with one")
     return np.stack(arrays)
 
 
@@ -206,6 +215,9 @@ class SliceDataset:
     def rows(self, patient: str) -> slice:
         """Where a patient's slices lie in images, targets and index."""
         inside = [row for row, (name, _) in enumerate(self.index) if name == patient]
+        if not inside:
+            raise CourseError(what=f"there is no patient {patient!r}", where="SliceDataset",
+                              cure=f"take one of its .patients, such as {self.patients[0]!r}")
         return slice(inside[0], inside[-1] + 1)
 
     def subset(self, patients: list[str]) -> "SliceDataset":

@@ -45,8 +45,8 @@ def split_patients(patients: Iterable[str], *, validation: float, test: float,
               for part in (validation, test)]
     if any(count != int(count) or count < 0 for count in counts) or sum(counts) >= len(names):
         raise CourseError(
-            what=f"validation={validation}, test={test} of {len(names)} patients leave none to train on",
-            where="split_patients",
+            what=f"validation={validation}, test={test} of {len(names)} patients leave none to "
+                 "train on", where="split_patients",
             cure="take fractions in (0, 1) or whole numbers that leave at least one patient")
     shuffled = random.Random(seed).sample(names, len(names))
     first, second = int(counts[0]), int(sum(counts))

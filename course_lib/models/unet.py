@@ -1,8 +1,8 @@
 """U-Net: an encoder, a decoder, and a skip connection at every level.
 
 Ronneberger, Fischer, Brox (2015), U-Net: Convolutional Networks for Biomedical Image Segmentation,
-arXiv:1505.04597, figure 1. Names and widths follow github.com/mateuszbuda/brain-segmentation-pytorch
-(`unet.py`), whose weights `UNet.from_reference` loads.
+arXiv:1505.04597, figure 1. Names and widths follow `unet.py` of
+github.com/mateuszbuda/brain-segmentation-pytorch, whose weights `UNet.from_reference` loads.
 
 What differs from the paper: convolutions are padded, so that the output is as large as the input
 (`padding="valid"` is the paper's way); batch normalisation stands after every convolution
@@ -11,6 +11,7 @@ for a binary task instead of two; the same figure serves 3D (`dim=3`).
 """
 
 import re
+from textwrap import shorten
 
 import torch
 from torch import nn
@@ -30,7 +31,8 @@ class UNet(nn.Module):
         norm: "batch", "instance" or None.
         padding: "same" or "valid".
     Raises:
-        CourseError: in forward, for a size that four poolings cannot halve.
+        CourseError: for an argument that is none of these; in forward, for other channels or a
+            size that four poolings cannot halve.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, dim: int = 2, features: int = 32,
@@ -46,30 +48,30 @@ class UNet(nn.Module):
         def up(inputs, outputs):
             return TRANSPOSED_CONV[dim](inputs, outputs, kernel_size=2, stride=2)
 
-        self.pool = MAX_POOL[dim](kernel_size=2)
         self.enc1 = double_conv(in_channels, f)
         self.enc2 = double_conv(f, 2 * f)
         self.enc3 = double_conv(2 * f, 4 * f)
         self.enc4 = double_conv(4 * f, 8 * f)
         self.bottleneck = double_conv(8 * f, 16 * f)
+        self.pool = MAX_POOL[dim](kernel_size=2)
         self.up4, self.dec4 = up(16 * f, 8 * f), double_conv(16 * f, 8 * f)
         self.up3, self.dec3 = up(8 * f, 4 * f), double_conv(8 * f, 4 * f)
         self.up2, self.dec2 = up(4 * f, 2 * f), double_conv(4 * f, 2 * f)
         self.up1, self.dec1 = up(2 * f, f), double_conv(2 * f, f)
         self.head = CONV[dim](f, out_channels, kernel_size=1)
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:               # (B, C, H, W), same padding:
+    def forward(self, image: torch.Tensor) -> torch.Tensor:   # (B, C, H, W), same padding:
         self._check(image)
-        enc1 = self.enc1(image)                                           # (B, f, H, W)
-        enc2 = self.enc2(self.pool(enc1))                                 # (B, 2f, H/2, W/2)
-        enc3 = self.enc3(self.pool(enc2))                                 # (B, 4f, H/4, W/4)
-        enc4 = self.enc4(self.pool(enc3))                                 # (B, 8f, H/8, W/8)
-        bottleneck = self.bottleneck(self.pool(enc4))                     # (B, 16f, H/16, W/16)
-        dec4 = self.dec4(join(self.up4(bottleneck), enc4))                # (B, 8f, H/8, W/8)
-        dec3 = self.dec3(join(self.up3(dec4), enc3))                      # (B, 4f, H/4, W/4)
-        dec2 = self.dec2(join(self.up2(dec3), enc2))                      # (B, 2f, H/2, W/2)
-        dec1 = self.dec1(join(self.up1(dec2), enc1))                      # (B, f, H, W)
-        return self.head(dec1)                                            # logits (B, out, H, W)
+        enc1 = self.enc1(image)                               # (B, f, H, W)
+        enc2 = self.enc2(self.pool(enc1))                     # (B, 2f, H/2, W/2)
+        enc3 = self.enc3(self.pool(enc2))                     # (B, 4f, H/4, W/4)
+        enc4 = self.enc4(self.pool(enc3))                     # (B, 8f, H/8, W/8)
+        bottleneck = self.bottleneck(self.pool(enc4))         # (B, 16f, H/16, W/16)
+        dec4 = self.dec4(join(self.up4(bottleneck), enc4))    # (B, 8f, H/8, W/8)
+        dec3 = self.dec3(join(self.up3(dec4), enc3))          # (B, 4f, H/4, W/4)
+        dec2 = self.dec2(join(self.up2(dec3), enc2))          # (B, 2f, H/2, W/2)
+        dec1 = self.dec1(join(self.up1(dec2), enc1))          # (B, f, H, W)
+        return self.head(dec1)                                # logits (B, out, H, W)
 
     def _check(self, image: torch.Tensor) -> None:
         """Refuse at the door what would fail, or lose pixels, further in."""
@@ -86,12 +88,13 @@ class UNet(nn.Module):
                 cure = ("pad or resize the image so that every side is divisible by 16"
                         if wanted["padding"] == "same" else
                         "take a side that stays even through all poolings, such as 572")
-                raise CourseError(what=f"a size of {tuple(image.shape[2:])} cannot be halved four times",
-                                  where="UNet.forward", cure=cure)
+                raise CourseError(what=f"a size of {tuple(image.shape[2:])} cannot be halved four "
+                                       "times", where="UNet.forward", cure=cure)
             sides = [side // 2 for side in sides]
         if wanted["padding"] == "valid" and min(sides) < 8:               # else dec1 is empty
             raise CourseError(what=f"a size of {tuple(image.shape[2:])} leaves nothing to predict",
-                              where="UNet.forward", cure="take a side of at least 188 with valid padding")
+                              where="UNet.forward",
+                              cure="take a side of at least 188 with valid padding")
 
     @classmethod
     def from_reference(cls, state_dict: dict[str, torch.Tensor]) -> "UNet":
@@ -109,9 +112,10 @@ class UNet(nn.Module):
             model = cls(in_channels, state_dict["conv.weight"].shape[0], features=features)
             model.load_state_dict({_translate(name): value for name, value in state_dict.items()})
         except (KeyError, RuntimeError) as error:
-            raise CourseError(what=f"these are not the reference network's weights ({error})",
-                              where="UNet.from_reference",
-                              cure="pass the state dict of its unet.pt, loaded with torch.load") from error
+            raise CourseError(what="these are not the reference network's weights "
+                                   f"({shorten(str(error), 200)})", where="UNet.from_reference",
+                              cure="pass the state dict of its unet.pt, loaded with "
+                                   "torch.load") from error
         return model
 
 
@@ -126,7 +130,7 @@ def join(decoder: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
 
 
 def _translate(name: str) -> str:
-    """encoder1.enc1norm2.bias to enc1.4.bias, upconv4.weight to up4.weight, conv.weight to head.weight."""
-    name = re.sub(r"^(?:encoder|decoder|bottleneck)\d?\.(enc\d|dec\d|bottleneck)(conv|norm)([12])\.",
-                  lambda m: f"{m[1]}.{3 * (int(m[3]) - 1) + (m[2] == 'norm')}.", name)
+    """encoder1.enc1norm2.bias to enc1.4.bias, upconv4.bias to up4.bias, conv.bias to head.bias."""
+    block = r"^(?:encoder|decoder|bottleneck)\d?\.(enc\d|dec\d|bottleneck)(conv|norm)([12])\."
+    name = re.sub(block, lambda m: f"{m[1]}.{3 * (int(m[3]) - 1) + (m[2] == 'norm')}.", name)
     return re.sub(r"^conv\.", "head.", re.sub(r"^upconv", "up", name))

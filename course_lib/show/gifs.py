@@ -3,15 +3,24 @@
 import io
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageColor
 
 from course_lib.show.pictures import PREDICTION, TARGET, Picture, overlay
 
 BYTES = 1_000_000     # at most
 
 
-def gif(volume: np.ndarray, prediction: np.ndarray | None = None, target: np.ndarray | None = None, *,
-        alt: str, milliseconds: int = 200, colours: tuple[str, str] = (TARGET, PREDICTION)) -> Picture:
+def _palette(colours: tuple[str, str]) -> Image.Image:
+    """32 colours for all frames: 30 greys and those of the lines, however few pixels they have."""
+    greys = [[round(level)] * 3 for level in np.linspace(0, 255, 30)]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.ravel([*greys, *map(ImageColor.getrgb, colours)]).tolist())
+    return palette
+
+
+def gif(volume: np.ndarray, prediction: np.ndarray | None = None,
+        target: np.ndarray | None = None, *, alt: str, milliseconds: int = 200,
+        colours: tuple[str, str] = (TARGET, PREDICTION)) -> Picture:
     """All slices of a patient, target outlined solid, prediction dashed; at most 1 MB.
 
     Args:
@@ -26,12 +35,13 @@ def gif(volume: np.ndarray, prediction: np.ndarray | None = None, target: np.nda
         image, None if prediction is None else prediction[position],
         None if target is None else target[position], window=window, colours=colours))
         for position, image in enumerate(volume)]
+    palette = _palette(colours)
     while True:
         file = io.BytesIO()
-        # 32 colours are enough for grey and two lines; one palette for all keeps frames small.
-        palette = frames[len(frames) // 2].quantize(32)
-        first, *others = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-        first.save(file, format="gif", save_all=True, append_images=others, duration=milliseconds, loop=0)
+        first, *others = [frame.quantize(palette=palette, dither=Image.Dither.NONE)
+                          for frame in frames]
+        first.save(file, format="gif", save_all=True, append_images=others, duration=milliseconds,
+                   loop=0)
         if file.tell() <= BYTES or frames[0].width < 64:
             return Picture(file.getvalue(), alt, "gif")
         shrink = 0.95 * (BYTES / file.tell()) ** 0.5

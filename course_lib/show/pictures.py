@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageColor
 from scipy import ndimage
 
 from course_lib.errors import CourseError
 
 # Okabe and Ito's colours, told apart by nearly everybody; doubled by line style throughout.
-TARGET, PREDICTION = "#56B4E9", "#E69F00"            # solid, dashed
-TUTORIAL = ("#00FF00", "#FF0000")                    # green truth, red prediction: not for the colour-blind
+TARGET, PREDICTION = "#56B4E9", "#E69F00"    # solid, dashed
+TUTORIAL = ("#00FF00", "#FF0000")            # green truth, red prediction: not for the colour-blind
 MIME = {"png": "image/png", "gif": "image/gif"}
 
 
@@ -42,7 +42,8 @@ class Picture:
 
     def _repr_html_(self) -> str:
         source = f"data:{MIME[self.kind]};base64,{base64.b64encode(self.data).decode()}"
-        return f'<img src="{source}" alt="{html.escape(self.alt, quote=True)}" style="max-width:100%">'
+        alt = html.escape(self.alt, quote=True)
+        return f'<img src="{source}" alt="{alt}" style="max-width:100%">'
 
     def save(self, path: str | Path) -> Path:
         """Write the file; folders are made as needed."""
@@ -80,8 +81,13 @@ def grey(image: np.ndarray, window: tuple[float, float] | None = None) -> np.nda
     return (scaled.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def _rgb(colour: str) -> list[int]:
-    return [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+def _dashes(line: np.ndarray, mask: np.ndarray, length: int) -> np.ndarray:
+    """An outline in dashes; a part of the mask that would all but fall between two comes whole."""
+    rows, columns = np.indices(line.shape)
+    drawn = line & ((rows + columns) // length % 2 == 0)
+    parts, count = ndimage.label(mask)
+    share = ndimage.mean(drawn, parts * line, index=np.arange(count + 1))
+    return drawn | (line & (share < 1 / 3)[parts])
 
 
 def overlay(image: np.ndarray, prediction: np.ndarray | None = None,
@@ -103,13 +109,14 @@ def overlay(image: np.ndarray, prediction: np.ndarray | None = None,
     """
     picture = np.repeat(grey(image, window)[..., None], 3, axis=-1)
     picture = picture.repeat(zoom, axis=0).repeat(zoom, axis=1).astype(np.float32)
-    rows, columns = np.indices(picture.shape[:2])
-    dashes = (rows + columns) // (3 * zoom) % 2 == 0
-    for mask, colour, drawn in ((target, colours[0], True), (prediction, colours[1], dashes)):
+    thickness = max(1, zoom // 2, round(len(picture) / 200))     # seen in a sheet of four, too
+    for mask, colour, dashed in ((target, colours[0], False), (prediction, colours[1], True)):
         if mask is not None:
             mask = np.asarray(mask, dtype=bool).repeat(zoom, axis=0).repeat(zoom, axis=1)
-            line = mask & ~ndimage.binary_erosion(mask, iterations=max(1, zoom // 2)) & drawn
-            picture[line] += opacity * (np.array(_rgb(colour)) - picture[line])
+            line = mask & ~ndimage.binary_erosion(mask, iterations=thickness)
+            if dashed:
+                line = _dashes(line, mask, 4 * thickness + 2)
+            picture[line] += opacity * (np.array(ImageColor.getrgb(colour)) - picture[line])
     return picture.round().astype(np.uint8)
 
 
@@ -127,19 +134,24 @@ def contact_sheet(images: list[np.ndarray], predictions: list | None = None,
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
+    columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(2.6 * columns, 2.9 * rows + 0.3), layout="constrained")
+    figure = Figure(figsize=(2.6 * columns, 3.1 * rows + 0.3), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.06)                   # inches, between rows
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     nothing = [None] * len(images)
+    predictions = nothing if predictions is None else predictions
+    targets = nothing if targets is None else targets
     for position, axis in enumerate(axes):
         axis.axis("off")
         if position < len(images):
-            prediction, target = (predictions or nothing)[position], (targets or nothing)[position]
-            axis.imshow(overlay(images[position], prediction, target, colours=colours))
+            axis.imshow(overlay(images[position], predictions[position], targets[position],
+                                colours=colours))
             axis.set_title(titles[position], fontsize=9)
-    legend = [Line2D([], [], color=colour, linestyle=style, label=label) for colour, style, label, drawn
-              in ((colours[0], "-", "target", targets), (colours[1], "--", "prediction", predictions))
-              if drawn]
+    legend = [Line2D([], [], color=colour, linestyle=style, label=label)
+              for colour, style, label, masks in ((colours[0], "-", "target", targets),
+                                                  (colours[1], "--", "prediction", predictions))
+              if any(mask is not None for mask in masks)]
     if legend:
         figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False)
     return from_figure(figure, alt)
@@ -152,12 +164,12 @@ class Table:
     rows: list[dict]
 
     def _cell(self, value) -> str:
-        return f"{value:.3f}" if isinstance(value, float) else html.escape(f"{value}")
+        return f"{value:.3f}" if isinstance(value, float | np.floating) else f"{value}"
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html.escape(name)}</th>" for name in self.rows[0])
-        body = "".join("<tr>" + "".join(f"<td>{self._cell(value)}</td>" for value in row.values())
-                       + "</tr>" for row in self.rows)
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(self._cell(value))}</td>"
+                                        for value in row.values()) + "</tr>" for row in self.rows)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def __repr__(self) -> str:

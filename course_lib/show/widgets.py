@@ -28,12 +28,27 @@ class SliceViewer:
                 "text/html": self.picture._repr_html_(), "text/plain": repr(self.picture)}
 
 
+def _busiest(found) -> int:
+    """The row of the slice with most tumour; with most prediction, where no tumour is marked."""
+    marked = found.target is not None and found.target.any()
+    return int((found.target if marked else found.mask).sum(axis=(1, 2)).argmax())
+
+
+def _score(score: Callable, prediction: np.ndarray, target: np.ndarray | None) -> float:
+    """NaN without a target: there is nothing to measure."""
+    return float("nan") if target is None else float(score(prediction, target))
+
+
+def _said(before: str, value: float) -> str:
+    return "" if np.isnan(value) else f"{before}patient DSC {value:.3f}"
+
+
 def slice_viewer(predictions: Mapping, *, score: Callable, channel: int = 1) -> SliceViewer:
     """Leaf through patients and slices; move opacity and threshold and see the DSC follow.
 
     Args:
-        predictions: name to an object with image (S, H, W, C), probabilities (S, H, W), target
-            (S, H, W), as predict.patients returns.
+        predictions: name to an object with image (S, H, W, C), probabilities, mask and target
+            (S, H, W), as predict.patients returns; target is None where nobody has marked it.
         score: (prediction, target) -> number, such as metrics.dsc; of the whole patient.
         channel: of the image, 1 is FLAIR.
     """
@@ -43,25 +58,28 @@ def slice_viewer(predictions: Mapping, *, score: Callable, channel: int = 1) -> 
     patient = ipywidgets.Dropdown(options=names, description="patient")
     position = ipywidgets.IntSlider(description="slice", min=1, max=2, value=1)
     opacity = ipywidgets.FloatSlider(description="opacity", min=0, max=1, step=0.05, value=1.0)
-    threshold = ipywidgets.FloatSlider(description="threshold", min=0.02, max=0.98, step=0.02, value=0.5)
-    picture = ipywidgets.Image(format="png", width=512, height=512)
+    threshold = ipywidgets.FloatSlider(description="threshold", min=0.02, max=0.98, step=0.02,
+                                       value=0.5)
+    picture = ipywidgets.Image(format="png", width=512)      # the height follows the slice's shape
     caption = ipywidgets.HTML()
 
     def draw(_=None):
         found = predictions[patient.value]
         mask = found.probabilities > threshold.value
         row = position.value - 1
-        pixels = overlay(found.image[row, ..., channel], mask[row], found.target[row],
-                         opacity=opacity.value)
-        alt = (f"slice {position.value} of {len(mask)}, threshold {threshold.value:.2f}: patient DSC "
-               f"{score(mask, found.target):.3f}, all components kept")
+        target = None if found.target is None else found.target[row]
+        pixels = overlay(found.image[row, ..., channel], mask[row], target, opacity=opacity.value)
+        said = _said(": ", _score(score, mask, found.target))
+        alt = (f"slice {position.value} of {len(mask)}, threshold {threshold.value:.2f}{said}, "
+               "all components kept")
         picture.value = from_array(pixels, alt).data
-        caption.value = alt + ". Target solid, prediction dashed; the patient's right is on the left."
+        lines = "Prediction dashed" if target is None else "Target solid, prediction dashed"
+        caption.value = f"{alt}. {lines}; the patient's right is on the left."
 
     def change_patient(_=None):
         found = predictions[patient.value]
         position.max = len(found.image)
-        position.value = 1 + int(found.target.sum(axis=(1, 2)).argmax())
+        position.value = 1 + _busiest(found)
         draw()
 
     change_patient()
@@ -75,12 +93,16 @@ def slice_viewer(predictions: Mapping, *, score: Callable, channel: int = 1) -> 
 
 def _still(predictions: Mapping, score: Callable, channel: int) -> Picture:
     """For each patient the slice with most tumour."""
-    rows = {name: int(found.target.sum(axis=(1, 2)).argmax()) for name, found in predictions.items()}
-    scores = {name: score(found.mask, found.target) for name, found in predictions.items()}
-    mean = float(np.nanmean(list(scores.values())))
+    patients = list(predictions.values())
+    rows = [_busiest(found) for found in patients]
+    scores = [_score(score, found.mask, found.target) for found in patients]
+    measured = [value for value in scores if not np.isnan(value)]
+    mean = f"; mean patient DSC {np.mean(measured):.3f}" if measured else ""
     return contact_sheet(
-        [found.image[rows[name], ..., channel] for name, found in predictions.items()],
-        [found.mask[rows[name]] for name, found in predictions.items()],
-        [found.target[rows[name]] for name, found in predictions.items()],
-        titles=[f"{name}\nslice {rows[name] + 1}, patient DSC {scores[name]:.3f}" for name in predictions],
-        alt=f"The slice with most tumour of {len(rows)} patients, outlined; mean patient DSC {mean:.3f}.")
+        [found.image[row, ..., channel] for found, row in zip(patients, rows, strict=True)],
+        [found.mask[row] for found, row in zip(patients, rows, strict=True)],
+        [None if found.target is None else found.target[row]
+         for found, row in zip(patients, rows, strict=True)],
+        titles=[f"{name}\nslice {row + 1}{_said(', ', value)}"
+                for name, row, value in zip(predictions, rows, scores, strict=True)],
+        alt=f"The slice with most tumour of {len(patients)} patients, outlined{mean}.")

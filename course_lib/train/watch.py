@@ -19,6 +19,11 @@ def read_history(folder: str | Path) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
+def epochs_written(folder: Path) -> int:
+    """Rows of a run's history.csv; 0 where there is none yet."""
+    return len(read_history(folder)) if (folder / "history.csv").is_file() else 0
+
+
 def write_history(folder: Path, history: list[dict]) -> None:
     """Write history.csv, whole."""
     if history:
@@ -33,7 +38,7 @@ def progress_bar(total: int, done: int) -> tqdm:
 def advance(bar: tqdm, step: int, loss: float, history: list[dict]) -> None:
     """Bring the bar to a step, with the running loss and the last and best DSC."""
     scores = [row["prepared_dsc"] for row in history]
-    note = f", DSC {scores[-1]:.3f} (best {np.nanmax([*scores, -1]):.3f})" if scores else ""
+    note = f", DSC {scores[-1]:.3f} (best {np.fmax.reduce(scores):.3f})" if scores else ""
     bar.set_postfix_str(f"loss {loss:.3f}{note}", refresh=False)
     bar.update(step - bar.n)
 
@@ -43,30 +48,35 @@ class TensorBoard:
 
     Args:
         folder: of the run.
-        step: events at and after it, left by an interrupted try, are purged.
+        step: of the last whole epoch; later events, left by an interrupted try, are purged.
     """
 
     def __init__(self, folder: Path, step: int):
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
-    def scalars(self, row: dict, step: int) -> None:
-        """Losses, DSC and learning rate of one epoch."""
-        for name, tag in (("training_loss", "loss/training"), ("validation_loss", "loss/validation"),
-                          ("prepared_dsc", "dsc/prepared"), ("learning_rate", "learning_rate")):
-            self.writer.add_scalar(tag, row[name], step)
+    def epoch(self, row: dict, dataset: SliceDataset, logits: torch.Tensor, pictures: bool) -> None:
+        """Losses, DSC and learning rate of one epoch, and perhaps pictures.
+
+        Pictures show FLAIR with outlines, for up to four validation patients the slice with most
+        tumour.
+        """
+        for name, tag in (("training_loss", "loss/training"),
+                          ("validation_loss", "loss/validation"),
+                          ("prepared_dsc", "dsc/prepared"),
+                          ("learning_rate", "learning_rate")):
+            self.writer.add_scalar(tag, row[name], row["step"])
+        for name in dataset.patients[:4] if pictures else []:
+            rows = dataset.rows(name)
+            at = rows.start + int(dataset.targets[rows].sum(dim=(1, 2, 3)).argmax())
+            picture = show.overlay(np.asarray(dataset.images[at, 1].float()),
+                                   (logits[at, 0] > 0).numpy(), dataset.targets[at, 0].numpy())
+            self.writer.add_image(f"overlay/{name}", picture, row["step"], dataformats="HWC")
         self.writer.flush()
 
-    def overlays(self, dataset: SliceDataset, logits: torch.Tensor, step: int) -> None:
-        """The slice with most tumour of up to four patients, FLAIR outlined."""
-        for name in dataset.patients[:4]:
-            rows = dataset.rows(name)
-            area = dataset.targets[rows].sum(dim=(1, 2, 3))
-            row = rows.start + int(area.argmax())
-            picture = show.overlay(np.asarray(dataset.images[row, 1].float()),
-                                   (logits[row, 0] > 0).numpy(), dataset.targets[row, 0].numpy())
-            self.writer.add_image(f"overlay/{name}", picture, step, dataformats="HWC")
+    def __enter__(self) -> "TensorBoard":
+        return self
 
-    def close(self) -> None:
+    def __exit__(self, *_) -> None:
         self.writer.close()

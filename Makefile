@@ -1,0 +1,63 @@
+# make course   install, run the lessons, leave them as HTML      LESSONS="00 03"  PROFILE=tiny|cpu|gpu
+# make lab      JupyterLab on your own copy of the notebooks, in my-course/
+# make test     unit tests, then the notebooks in the tiny profile
+#
+# PYTHON=python3.12 chooses the Python (3.11 to 3.13); TORCH=cpu takes PyTorch's CPU builds (untested).
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+READS := requirements.txt constraints.txt pyproject.toml
+
+.PHONY: course lab test test-slow lint notebooks clean
+
+course: .venv/course
+	@$(BIN)/python lessons/run.py $(if $(PROFILE),--profile $(PROFILE)) $(LESSONS)
+
+lab: .venv/course
+	@mkdir -p my-course
+	@for notebook in notebooks/*.ipynb; do \
+	  mine=my-course/$$(basename $$notebook); [ -e $$mine ] || cp $$notebook $$mine; done
+	$(BIN)/jupyter lab --notebook-dir=my-course
+
+# The notebooks must run without a network: a proxy that does not exist stands in for its absence.
+test: .venv/test
+	$(BIN)/python -m pytest
+	@rm -rf build/test && mkdir -p build/test
+	COURSE_PROFILE=tiny COURSE_RUNS=$(CURDIR)/build/test/runs COURSE_CACHE=$(CURDIR)/build/test/cache \
+	  http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 \
+	  $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
+
+test-slow: .venv/test
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/python lessons/build.py --check
+
+notebooks: .venv/course
+	$(BIN)/python lessons/build.py
+
+# Removes what was made here, but never data/, runs/ or my-course/.
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "The course needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is" \
+	    "$$($(PYTHON) --version 2>&1). Try: make course PYTHON=python3.12"; exit 1; }
+	@echo "Making .venv and installing (on Linux several GB with CUDA, a few minutes) …"
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/course: .venv/python $(READS)
+ifeq ($(TORCH),cpu)
+	@$(PIP) -c constraints.txt --index-url https://download.pytorch.org/whl/cpu torch torchvision
+endif
+	@$(PIP) -c constraints.txt -e .
+	@touch $@
+
+.venv/test: .venv/course
+	@$(PIP) -c constraints.txt -e '.[test]'
+	@touch $@

@@ -1,0 +1,77 @@
+"""Train a recipe on a data set and print its DSC per test patient: `python benchmarks/recipes.py --help`.
+
+"reference" is the tutorial's recipe (brain-segmentation-pytorch): ends dropped, pooled soft Dice,
+Adam 1e-4, constant; "course" is lesson 03's. With `--split reference` the ten named patients choose
+the checkpoint and are reported, as in the tutorial: optimistic, and only for comparison.
+"""
+
+import argparse
+import time
+
+import numpy as np
+import torch
+
+from course_lib import augment, data, losses, models, predict, settings, show, stats, train
+
+RECIPES = {
+    "reference": {"loss": losses.SoftDice, "drop_ends": True,
+                  "config": {"learning_rate": 1e-4, "optimizer": "adam"}},
+    "course": {"loss": losses.BCEDice, "drop_ends": False,
+               "config": {"learning_rate": 3e-3, "optimizer": "adamw", "weight_decay": 1e-2,
+                          "schedule": "cosine"}},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="lgg-phantom")
+    parser.add_argument("--patients", type=int, default=32, help="of the twin")
+    parser.add_argument("--recipe", choices=RECIPES, default="course")
+    parser.add_argument("--split", choices=("patients", "reference"), default="patients")
+    parser.add_argument("--validation", type=int, default=4)
+    parser.add_argument("--test", type=int, default=8)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--features", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--layout", default="auto")
+    parser.add_argument("--seed", type=int, default=42, help="of weights and training, not of the split")
+    parser.add_argument("--name", default="recipe")
+    o = parser.parse_args()
+
+    recipe = RECIPES[o.recipe]
+    folder = data.fetch(o.data, patients=o.patients)
+    names = [path.name for path in data.find_patients(folder)]
+    split = (data.reference_split(names) if o.split == "reference" else
+             data.split_patients(names, validation=o.validation, test=o.test))
+    reported = split.test or split.validation
+    start = time.perf_counter()
+    training, validation, test = (
+        data.SliceDataset(folder, size=o.size, patients=part, drop_ends=recipe["drop_ends"])
+        for part in (split.training, split.validation, reported))
+    print(f"{len(training.patients)} patients to train, {len(validation.patients)} to choose, "
+          f"{len(test.patients)} reported ({split.note}); prepared in {time.perf_counter() - start:.1f} s")
+    settings_of_training = recipe["config"] | (
+        {"learning_rate": o.learning_rate} if o.learning_rate else {})
+    config = train.TrainConfig(epochs=o.epochs, batch_size=o.batch_size, seed=o.seed,
+                               precision=o.precision, layout=o.layout, **settings_of_training)
+    torch.manual_seed(o.seed)
+    model = models.UNet(3, 1, features=o.features)
+    run = train.fit(model, training, validation, loss=recipe["loss"](), augment=augment.affine(),
+                    config=config, folder=settings.runs_folder() / o.name)
+    table = predict.evaluate(predict.load(run.folder), test)
+    print(show.table(table))
+    scores = [row["dsc"] for row in table]
+    low, high = stats.bootstrap_interval(scores)
+    curve = " ".join(f"{row['prepared_dsc']:.2f}" for row in run.history)
+    print(f"{run.config['layout']}, {run.config['precision']}, {run.history[-1]['step']} steps, "
+          f"{run.history[-1]['seconds']:.0f} s; validation DSC by epoch: {curve}")
+    print(f"{o.recipe} recipe, {o.size} px, {o.features} features, seed {o.seed}: mean DSC "
+          f"{np.nanmean(scores):.3f}, 95 % interval {low:.3f} to {high:.3f}, median "
+          f"{np.nanmedian(scores):.3f}, {len(scores)} patients")
+
+
+if __name__ == "__main__":
+    main()

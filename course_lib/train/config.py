@@ -1,0 +1,128 @@
+"""What a training is done with: settings, schedule, memory layout and precision."""
+
+import copy
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+
+from course_lib import predict
+from course_lib.errors import CourseError
+
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+SCHEDULES = ("constant", "cosine")
+PRECISIONS = ("float32", "bfloat16", "float16")
+LAYOUTS = ("contiguous", "channels_last")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What a training is done with. Numbers and names only, stored in config.json.
+
+    Attributes:
+        epochs: how many; an epoch is as many draws as there are training slices, and the last
+            incomplete batch is dropped.
+        batch_size: slices per step.
+        learning_rate: of the optimizer, at its highest.
+        optimizer: "adam" or "adamw".
+        weight_decay: of the optimizer.
+        schedule: "constant", or "cosine": up over the first 5 % of the steps, then down to zero.
+        seed: of everything random in the training.
+        layout: "contiguous" or "channels_last"; "auto" takes what a short trial finds faster.
+        precision: "float32", "bfloat16" or "float16"; "auto" likewise.
+        resident: keep the data on the device; "auto" does so where they take less than half of
+            its free memory, else they are streamed from main memory.
+        deterministic: on a GPU, choose algorithms that repeat to the bit; slower.
+    """
+
+    epochs: int
+    batch_size: int = 16
+    learning_rate: float = 1e-4
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    seed: int = 42
+    layout: str = "auto"
+    precision: str = "auto"
+    resident: bool | str = "auto"
+    deterministic: bool = False
+
+    def __post_init__(self):
+        for field, value, choices in (("optimizer", self.optimizer, OPTIMIZERS),
+                                      ("schedule", self.schedule, SCHEDULES),
+                                      ("layout", self.layout, (*LAYOUTS, "auto")),
+                                      ("precision", self.precision, (*PRECISIONS, "auto")),
+                                      ("resident", self.resident, (True, False, "auto"))):
+            if value not in choices:
+                raise CourseError(what=f"{field}={value!r}", where="TrainConfig",
+                                  cure=f"use one of {', '.join(map(str, choices))}")
+        if (self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0
+                or not self.weight_decay >= 0):
+            raise CourseError(what=f"epochs={self.epochs}, batch_size={self.batch_size}, "
+                                   f"learning_rate={self.learning_rate}, "
+                                   f"weight_decay={self.weight_decay}", where="TrainConfig",
+                              cure="epochs and batch_size start at 1, the learning rate is above "
+                                   "0, weight decay at least 0")
+
+
+def describe(thing) -> dict:
+    """Name and arguments of a model, a loss or an augmentation, as config.json keeps them."""
+    if thing is None:
+        return {"name": None}
+    name = getattr(thing, "__name__", type(thing).__name__)
+    return {"name": name, **getattr(thing, "arguments", {})}
+
+
+def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
+    """The rate at a step of all steps: a function of nothing else, so resuming needs no state."""
+    if config.schedule == "constant":
+        return config.learning_rate
+    warm = max(1, round(0.05 * steps))
+    if step < warm:
+        return config.learning_rate * (step + 1) / warm
+    done = (step - warm) / max(1, steps - warm)                  # 0 after warming up, to 1
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def choose_layout_and_precision(model: torch.nn.Module, images: torch.Tensor, config: TrainConfig,
+                                device: torch.device, seconds: float = 1.0) -> tuple[str, str]:
+    """Fill in "auto" by a short trial on a copy of the model; nothing else is touched.
+
+    On a CPU the fastest of the candidates is taken: bfloat16 is several times faster where the
+    processor has AMX or AVX512-bf16 and ten times slower where not. Elsewhere: channels_last for
+    2D, contiguous for 3D (slower otherwise, pytorch issue 59168); bfloat16 on GPUs from Ampere on,
+    float16 on older ones, float32 on mps.
+
+    Args:
+        images: a few prepared training images (n, C, H, W).
+        seconds: a candidate that would go beyond this is not tried.
+    """
+    layouts = LAYOUTS if config.layout == "auto" else (config.layout,)
+    precisions = PRECISIONS[:2] if config.precision == "auto" else (config.precision,)
+    if device.type != "cpu":
+        is_2d = all(weight.ndim != 5 for weight in model.parameters())
+        if device.type == "cuda":
+            half = "bfloat16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float16"
+        else:
+            half = "float32"
+        return (layouts[-1] if is_2d else layouts[0],
+                half if config.precision == "auto" else config.precision)
+    if len(layouts) == len(precisions) == 1:
+        return layouts[0], precisions[0]
+    took, begin = {}, time.perf_counter()
+    with torch.random.fork_rng(devices=[]):
+        # Best guesses first; float32 before bfloat16, which may crawl.
+        for layout in reversed(layouts):
+            for precision in precisions:
+                trial = copy.deepcopy(model).train()
+                trial = trial.to(memory_format=predict.memory_format(trial, layout))
+                for image in (images[:1], images):       # the first one warms up
+                    start = time.perf_counter()
+                    with predict.autocast(device, precision):
+                        logits = trial(image.float())
+                    logits.float().square().mean().backward()
+                    took[layout, precision] = time.perf_counter() - start
+                if time.perf_counter() - begin > seconds:
+                    return min(took, key=took.get)
+    return min(took, key=took.get)

@@ -1,0 +1,158 @@
+import os
+
+import numpy as np
+import pytest
+
+from course_lib import settings
+from course_lib.data import cache
+
+ARRAYS = {"image": np.arange(600, dtype=np.float16).reshape(2, 300), "box": np.array([1, 2])}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
+
+
+class Maker:
+    """Makes ARRAYS, and counts how often."""
+
+    calls = 0
+
+    def __call__(self):
+        self.calls += 1
+        return ARRAYS
+
+
+def assert_same(arrays):
+    assert set(arrays) == set(ARRAYS)
+    for name, expected in ARRAYS.items():
+        assert arrays[name].dtype == expected.dtype
+        np.testing.assert_array_equal(arrays[name], expected)
+
+
+def test_the_second_time_nothing_is_made():
+    make = Maker()
+    for _ in range(2):
+        assert_same(cache.cached("slices/a-1", make))
+    assert make.calls == 1
+    assert (settings.cache_folder() / "slices" / "a-1.npz").is_file()
+
+
+def test_another_name_is_another_array():
+    make = Maker()
+    cache.cached("a-1", make)
+    cache.cached("a-2", make)
+    assert make.calls == 2
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, 0.5, 0.9, 0.999])
+def test_a_truncated_file_is_made_again(keep):
+    make = Maker()
+    cache.cached("a", make)
+    path = settings.cache_folder() / "a.npz"
+    data = path.read_bytes()
+    path.write_bytes(data[: keep if isinstance(keep, int) else int(keep * len(data))])
+    assert_same(cache.cached("a", make))
+    assert make.calls == 2
+    assert path.read_bytes() == data
+
+
+def test_a_flipped_byte_in_the_middle_of_an_array_is_noticed():
+    make = Maker()
+    cache.cached("a", make)
+    path = settings.cache_folder() / "a.npz"
+    data = bytearray(path.read_bytes())
+    middle = data.index(ARRAYS["image"].tobytes()) + 600
+    data[middle] ^= 0x10
+    path.write_bytes(data)
+    assert_same(cache.cached("a", make))
+    assert make.calls == 2
+
+
+def test_a_flipped_byte_anywhere_never_raises():
+    cache.cached("a", Maker())
+    path = settings.cache_folder() / "a.npz"
+    data = path.read_bytes()
+    body = data.index(ARRAYS["image"].tobytes())
+    for position in [*range(0, body, 3), *range(body + 1200, len(data))]:
+        path.write_bytes(data[:position] + bytes([data[position] ^ 0xFF]) + data[position + 1 :])
+        cache._read(path)
+
+
+def test_what_is_no_array_file_is_made_again():
+    path = settings.cache_folder() / "a.npz"
+    path.parent.mkdir(parents=True)
+    for content in (b"", b"hello", b"PK\x03\x04"):
+        path.write_bytes(content)
+        make = Maker()
+        assert_same(cache.cached("a", make))
+        assert make.calls == 1
+
+
+def test_pickled_objects_are_not_loaded():
+    path = settings.cache_folder() / "a.npz"
+    path.parent.mkdir(parents=True)
+    np.savez(path, image=np.array([{"an": "object"}], dtype=object))
+    make = Maker()
+    assert_same(cache.cached("a", make))
+    assert make.calls == 1
+
+
+def test_the_key_changes_with_a_files_size_time_and_name_and_with_the_settings(tmp_path):
+    file = tmp_path / "a.tif"
+    file.write_bytes(b"1234")
+    os.utime(file, ns=(10**18, 10**18))
+
+    def key(**facts):
+        return cache.key(files=cache.fingerprint([file]), **facts)
+
+    first = key(size=64)
+    assert key(size=64) == first
+    assert key(size=128) != first
+    os.utime(file, ns=(10**18, 10**18 + 1))
+    assert key(size=64) != first
+    os.utime(file, ns=(10**18, 10**18))
+    assert key(size=64) == first
+    file.write_bytes(b"12345")
+    os.utime(file, ns=(10**18, 10**18))
+    assert key(size=64) != first
+    file.write_bytes(b"1234")
+    file = file.rename(tmp_path / "b.tif")
+    os.utime(file, ns=(10**18, 10**18))
+    assert key(size=64) != first
+
+
+def test_the_key_does_not_depend_on_the_order_of_the_facts():
+    assert cache.key(a=1, b=2) == cache.key(b=2, a=1)
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_a_failure_in_writing_leaves_the_old_file_and_no_other(tmp_path, error):
+    path = tmp_path / "folder" / "file"
+    cache.write_atomically(path, lambda file: file.write(b"old"))
+
+    def write(file):
+        file.write(b"half")
+        raise error
+
+    with pytest.raises(type(error)):
+        cache.write_atomically(path, write)
+    assert path.read_bytes() == b"old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_writing_replaces_the_old_file(tmp_path):
+    for content in (b"old", b"new"):
+        cache.write_atomically(tmp_path / "file", lambda file, content=content: file.write(content))
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+def test_a_cache_that_cannot_be_written_warns_and_returns_the_arrays(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "file" / "below"))
+    make = Maker()
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="not kept.*Set COURSE_CACHE to a folder that can be"):
+            assert_same(cache.cached("a", make))
+    assert make.calls == 2

@@ -1,0 +1,79 @@
+"""What every notebook must be, without running it. Running is nbval's: see `make test`."""
+
+import ast
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[1]
+LESSONS = sorted((CHECKOUT / "lessons").glob("[0-9][0-9]_*.py"))
+SPEC = importlib.util.spec_from_file_location("build", CHECKOUT / "lessons" / "build.py")
+build = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(build)
+
+
+def cells(lesson: Path, kind: str) -> list[str]:
+    notebook = json.loads((CHECKOUT / "notebooks" / f"{lesson.stem}.ipynb").read_text("utf-8"))
+    return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == kind]
+
+
+def test_notebooks_are_what_the_lessons_make():
+    assert build.stale() == []
+
+
+def test_a_changed_lesson_is_noticed(tmp_path, monkeypatch):
+    for folder in ("lessons", "notebooks"):
+        (tmp_path / folder).mkdir()
+        for path in (CHECKOUT / folder).glob("*.*"):
+            (tmp_path / folder / path.name).write_text(path.read_text("utf-8"), "utf-8")
+    monkeypatch.setattr(build, "HERE", tmp_path / "lessons")
+    monkeypatch.setattr(build, "NOTEBOOKS", tmp_path / "notebooks")
+    assert build.stale() == []
+    with open(tmp_path / "lessons" / LESSONS[0].name, "a", encoding="utf-8") as file:
+        file.write("\n# %%\nprint(1)\n")
+    assert build.stale() == [f"{LESSONS[0].stem}.ipynb"]
+    (tmp_path / "notebooks" / "99_left_over.ipynb").write_text("{}", "utf-8")
+    assert "99_left_over.ipynb" in build.stale()
+
+
+def test_building_twice_gives_the_same_bytes():
+    assert build.make_notebook(LESSONS[0]) == build.make_notebook(LESSONS[0])
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+def test_no_outputs_are_stored_and_ids_are_unique(lesson):
+    notebook = json.loads((CHECKOUT / "notebooks" / f"{lesson.stem}.ipynb").read_text("utf-8"))
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook["cells"])
+    ids = [cell["id"] for cell in notebook["cells"]]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+def test_code_cells_are_short_and_each_lesson_asserts_something(lesson):
+    code = cells(lesson, "code")
+    lengths = [len([line for line in cell.splitlines() if line.strip()]) for cell in code]
+    assert max(lengths) <= 15, code[lengths.index(max(lengths))]
+    trees = [ast.parse(re.sub(r"^%.*$", "", cell, flags=re.MULTILINE)) for cell in code]
+    assert any(isinstance(node, ast.Assert) for tree in trees for node in ast.walk(tree))
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+def test_each_lesson_has_its_parts(lesson):
+    text = "\n".join(cells(lesson, "markdown"))
+    for part in ("After this you can", "**Minutes:**", "**Forecast.**", "## Summary", "left out"):
+        assert part.lower() in text.lower() or part == "left out" and "does not show" in text, part
+    code = cells(lesson, "code")
+    assert code[0] == (CHECKOUT / "lessons" / "setup_cell.py").read_text("utf-8").strip()
+    assert any("forecast = None" in cell for cell in code)
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+def test_every_figure_is_followed_by_what_to_see(lesson):
+    notebook = json.loads((CHECKOUT / "notebooks" / f"{lesson.stem}.ipynb").read_text("utf-8"))
+    for here, after in zip(notebook["cells"], notebook["cells"][1:], strict=False):
+        if re.search(r"^(show\.(contact_sheet|dsc_chart|curves|gif)|chart$|patient_gif)",
+                     "".join(here["source"]), re.MULTILINE) and here["cell_type"] == "code":
+            assert after["cell_type"] == "markdown", "".join(here["source"])

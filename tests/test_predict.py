@@ -1,0 +1,365 @@
+"""From a run folder to masks on the original grid, and to scores per patient worked out by hand."""
+
+import csv
+import dataclasses
+import json
+import math
+import shutil
+import zipfile
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from conftest import write_patient
+from PIL import Image
+from torch import nn
+
+from course_lib import losses, models, predict, settings, train
+from course_lib.data import SliceDataset, geometry, read_patient
+from course_lib.errors import CourseError, DataError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _on_the_cpu():
+    """With one thread: on small images, several would only wait for each other."""
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "device", lambda: CPU)
+        torch.set_num_threads(1)
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Four patients of 6, 5, 6, 5 raw slices of 48x40, the last without tumour."""
+    folder = tmp_path_factory.mktemp("data")
+    for number in range(1, 5):
+        write_patient(folder, f"TEST_{number}", slices=5 + number % 2, seed=number,
+                      tumour=number < 4)
+    return SliceDataset(folder, size=32)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, whole):
+    """The folder of a finished run. Only looked at; tests that change it copy it."""
+    torch.manual_seed(0)
+    config = train.TrainConfig(epochs=2, batch_size=2, learning_rate=0.01, layout="channels_last",
+                               precision="float32")
+    return train.fit(models.UNet(3, 1, features=2), whole.subset(whole.patients[:2]),
+                     whole.subset(whole.patients[2:]), loss=losses.BCEDice(), augment=None,
+                     config=config, folder=tmp_path_factory.mktemp("runs") / "run").folder
+
+
+class Bright(nn.Module):
+    """Tumour is where FLAIR is bright. No parameters; logits are 10 and -10."""
+
+    def __init__(self, threshold=0.5):
+        super().__init__()
+        self.threshold = threshold
+
+    def forward(self, image):
+        return torch.where(image[:, 1:2] > self.threshold, 10.0, -10.0)
+
+
+def square_patient(folder, name="SQUARE"):
+    """Five slices of 32x32 without background, so that the prepared grid at size 32 is the raw one.
+
+    In slices 1 to 4 the target is 12x12; of it 12x10 is bright in FLAIR, in slices 2 to 5. A second
+    bright part of 3x3 lies in slices 2 to 4 elsewhere. Preparation drops slices 1 and 5.
+    """
+    (folder / name).mkdir(parents=True)
+    for number in range(1, 6):
+        image, target = np.full((32, 32, 3), 100, np.uint8), np.zeros((32, 32), np.uint8)
+        if number > 1:
+            image[4:16, 4:14, 1] = 200
+        if 1 < number < 5:
+            image[24:27, 24:27, 1] = 200
+        if number < 5:
+            target[4:16, 4:16] = 255
+        tifffile.imwrite(folder / name / f"{name}_{number}.tif", image, photometric="rgb")
+        tifffile.imwrite(folder / name / f"{name}_{number}_mask.tif", target)
+    return folder / name
+
+
+def bright(folder=None, **changes):
+    return predict.Predictor(Bright(**changes), {"size": 32, "drop_ends": True}, folder)
+
+
+# --- logits ---
+
+def test_logits_come_in_order_whatever_the_batch_size():
+    images = torch.randn(7, 3, 16, 16).half()
+    model = nn.Conv2d(3, 1, 1)
+    alone = torch.cat([model(image[None].float()) for image in images]).detach()
+    for batch_size in (1, 3, 7, 32):
+        logits = predict.predict_logits(model, images, batch_size=batch_size)
+        assert logits.dtype == torch.float32 and not logits.requires_grad
+        assert torch.allclose(logits, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_prediction_is_in_eval_mode_and_the_mode_comes_back(training):
+    model = nn.Sequential(nn.Conv2d(3, 1, 1), nn.BatchNorm2d(1), nn.Dropout(0.5)).train(training)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    images = torch.randn(4, 3, 8, 8)
+    first, second = (predict.predict_logits(model, images) for _ in range(2))
+    assert torch.equal(first, second) and model.training == training
+    assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
+
+
+def test_a_network_without_parameters_predicts():
+    logits = predict.predict_logits(Bright(0.0), torch.tensor([-1.0, 1.0]).expand(1, 3, 2, 2))
+    assert logits.tolist() == [[[[-10.0, 10.0], [-10.0, 10.0]]]]
+
+
+def test_mixed_precision_rounds_inside_and_returns_float32():
+    model, images = nn.Conv2d(3, 1, 1), torch.randn(2, 3, 8, 8)
+    exact = predict.predict_logits(model, images)
+    rounded = predict.predict_logits(model, images, precision="bfloat16")
+    assert rounded.dtype == torch.float32 and not torch.equal(rounded, exact)
+    assert torch.allclose(rounded, exact, atol=0.05)
+
+
+# --- DSC on the prepared grid ---
+
+def test_prepared_dsc_by_hand():
+    """Three patients of two 8x8 slices; the target is 2x4 pixels in each slice of the first two.
+
+    a: found in one slice, 8 of 16 pixels, and an island of 1 pixel that is not the largest part:
+    2·8 / (8 + 16) = 2/3. b: found whole, 16, and 8 more beside it: 2·16 / (24 + 16) = 0.8.
+    c: nothing there, nothing found: NaN.
+    """
+    targets, logits = torch.zeros(6, 1, 8, 8, dtype=torch.uint8), torch.full((6, 1, 8, 8), -3.0)
+    targets[:4, :, 2:4, 2:6] = 1
+    logits[0, :, 2:4, 2:6] = 3
+    logits[1, :, 7, 7] = 3
+    logits[2:4, :, 2:4, 2:6] = 3
+    logits[2, :, 4:6, 2:6] = 3
+    rows = {"a": slice(0, 2), "b": slice(2, 4), "c": slice(4, 6)}
+    dataset = SimpleNamespace(patients=list(rows), targets=targets, rows=rows.get)
+    scores = predict.prepared_dsc(logits, dataset)
+    assert list(scores) == ["a", "b", "c"]
+    assert scores["a"] == pytest.approx(2 / 3) and scores["b"] == pytest.approx(0.8)
+    assert math.isnan(scores["c"])
+
+
+# --- one patient, on the original grid ---
+
+def test_score_on_the_original_grid_by_hand(tmp_path):
+    """Target 12·12 in slices 1-4: 576. Found 12·10 in slices 2-4: 360, all of it inside.
+
+    DSC 2·360 / (576 + 360) = 0.769, IoU 360 / 576 = 0.625. The dropped slices 1 and 5 count as
+    background, and the 3x3 part is not the largest.
+    """
+    found = bright().patient(square_patient(tmp_path))
+    expected = np.zeros((5, 32, 32), np.uint8)
+    expected[1:4, 4:16, 4:14] = 1
+    assert found.mask.dtype == np.uint8 and np.array_equal(found.mask, expected)
+    row, = predict.scores({"SQUARE": found})
+    assert row == {"patient": "SQUARE", "dsc": pytest.approx(720 / 936), "iou": 0.625,
+                   "target_voxels": 576, "predicted_voxels": 360}
+    assert all(type(row[name]) is int for name in ("target_voxels", "predicted_voxels"))
+
+
+def test_a_patient_comes_back_on_the_grid_of_its_files(whole):
+    raw = read_patient(whole.folder / "TEST_1")
+    found = bright().patient(whole.folder / "TEST_1")
+    assert found.patient == "TEST_1" and found.slices == [1, 2, 3, 4, 5, 6]
+    assert found.mask.shape == found.probabilities.shape == found.target.shape == (6, 48, 40)
+    assert np.array_equal(found.image, raw.image) and np.array_equal(found.target, raw.target)
+    assert found.probabilities.dtype == np.float32
+    assert found.probabilities.min() >= 0 and found.probabilities.max() <= 1
+    assert found.mask[1:-1].any() and set(np.unique(found.mask)) == {0, 1}
+    assert not found.mask[[0, -1]].any() and not found.probabilities[[0, -1]].any()
+
+
+def test_the_mask_is_probabilities_above_a_half_and_its_largest_part(tmp_path):
+    found = bright().patient(square_patient(tmp_path))
+    above = found.probabilities > 0.5
+    assert above[1:4, 24:27, 24:27].all() and not found.mask[:, 24:27, 24:27].any()
+    assert above.sum() == found.mask.sum() + 27
+
+
+def test_a_patient_without_masks_is_predicted_the_same(whole, tmp_path):
+    folder = shutil.copytree(whole.folder / "TEST_1", tmp_path / "TEST_1")
+    for path in folder.glob("*_mask.tif"):
+        path.unlink()
+    with pytest.raises(DataError, match="the mask is missing"):
+        bright().patient(folder)
+    found = bright().patient(folder, with_target=False)
+    assert found.target is None
+    assert np.array_equal(found.mask, bright().patient(whole.folder / "TEST_1").mask)
+    with pytest.raises(CourseError, match="TEST_1: there is no target to score against. "
+                                          "Predict it with its masks"):
+        predict.scores({"TEST_1": found})
+
+
+def test_all_slices_are_predicted_where_the_recipe_drops_none(tmp_path):
+    predictor = predict.Predictor(Bright(), {"size": 32, "drop_ends": False})
+    found = predictor.patient(square_patient(tmp_path))
+    assert found.mask[4].sum() == 120 and found.mask[0].sum() == 0      # slice 1 is not bright
+
+
+# --- tables ---
+
+def test_evaluate_writes_a_row_per_patient_and_nan_where_there_is_nothing(whole, tmp_path):
+    table = predict.evaluate(bright(tmp_path, threshold=99.0), whole)       # finds nothing at all
+    assert [row["patient"] for row in table] == whole.patients
+    assert [row["dsc"] for row in table[:3]] == [0, 0, 0]
+    assert math.isnan(table[3]["dsc"]) and math.isnan(table[3]["iou"])
+    with open(tmp_path / "scores.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["patient", "dsc", "iou", "target_voxels", "predicted_voxels"]
+    assert [row["patient"] for row in rows] == whole.patients and rows[3]["dsc"] == "nan"
+    assert [int(row["target_voxels"]) for row in rows] == [row["target_voxels"] for row in table]
+    assert table[0]["target_voxels"] == 4 * 10 * 10                        # lesion of 10x10 px
+
+
+def test_false_positives_in_a_patient_without_tumour_score_zero(whole):
+    table = predict.evaluate(bright(threshold=-99.0), whole.subset(["TEST_4"]))
+    assert table[0]["dsc"] == 0 and table[0]["predicted_voxels"] > 0
+
+
+def test_evaluate_without_a_run_folder_writes_nothing(whole, monkeypatch):
+    monkeypatch.setattr(predict, "write_table", lambda *_: pytest.fail("it writes"))
+    assert len(predict.evaluate(bright(), whole)) == 4
+
+
+def test_evaluate_scores_what_patients_predicts(whole):
+    predictions = predict.patients(bright(), whole)
+    assert list(predictions) == whole.patients
+    table, expected = predict.evaluate(bright(), whole), predict.scores(predictions)
+    assert repr(table) == repr(expected)
+
+
+# --- a run, loaded from its folder ---
+
+def test_load_needs_nothing_but_the_folder_and_predicts_as_by_hand(finished, whole, tmp_path):
+    moved = shutil.copytree(finished, tmp_path / "elsewhere")
+    found = predict.load(str(moved)).patient(whole.folder / "TEST_1")
+
+    model = models.UNet(3, 1, features=2).eval()
+    model.load_state_dict(torch.load(finished / "best.pt", weights_only=True)["model"])
+    raw = read_patient(whole.folder / "TEST_1")
+    box = geometry.find_box(raw.image, 32, True, where="")
+    with torch.no_grad():
+        logits = model(torch.from_numpy(geometry.prepare_image(raw.image, box)).float())
+    by_hand = geometry.restore(torch.sigmoid(logits)[:, 0].numpy(), box)
+    assert np.allclose(found.probabilities, by_hand, atol=1e-5)
+    assert 0.01 < by_hand[1:-1].mean() < 0.99                              # it says something
+
+
+def test_a_loaded_run_is_in_eval_mode_with_its_own_preparation_layout_and_folder(finished):
+    predictor = predict.load(finished)
+    assert not predictor.model.training and predictor.folder == finished
+    assert predictor.geometry == {"size": 32, "drop_ends": True}
+    assert predictor.precision == "float32"
+    weight = predictor.model.enc2[0].weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
+
+
+def change_config(folder, **changes):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    return folder
+
+
+def test_a_run_from_another_kind_of_device_is_predicted_in_float32(finished, tmp_path):
+    folder = change_config(shutil.copytree(finished, tmp_path / "run"), precision="bfloat16")
+    assert predict.load(folder).precision == "bfloat16"
+    predictor = predict.load(change_config(folder, device="cuda"))
+    assert predictor.precision == "float32" and predictor.model.enc2[0].weight.is_contiguous()
+
+
+def test_an_unknown_network_is_asked_for_and_taken(finished, tmp_path, whole):
+    folder = change_config(shutil.copytree(finished, tmp_path / "run"), model={"name": "MyNet"})
+    with pytest.raises(CourseError, match=r"'MyNet' is not one of .*UNet.*Pass it: predict\.load"):
+        predict.load(folder)
+    mine = models.UNet(3, 1, features=2)
+    predictor = predict.load(folder, model=mine)
+    assert predictor.model is mine
+    stored = torch.load(folder / "best.pt", weights_only=True)["model"]
+    assert all(torch.equal(value, stored[name]) for name, value in mine.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["config.json", "best.pt"])
+def test_a_folder_without_a_whole_run_is_refused(finished, tmp_path, name):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    (folder / name).unlink()
+    with pytest.raises(CourseError, match=f"there is no {name}.*after its first epoch"):
+        predict.load(folder)
+
+
+def test_weights_of_another_network_are_refused(finished):
+    with pytest.raises(CourseError, match=r"best\.pt: these are the weights of another network. "
+                                          "Pass the network that was trained"):
+        predict.load(finished, model=models.UNet(3, 1, features=4))
+
+
+def test_evaluate_of_a_loaded_run_puts_scores_csv_into_its_folder(finished, whole, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    predict.evaluate(predict.load(folder), whole.subset(["TEST_3"]))
+    assert (folder / "scores.csv").read_text().startswith("patient,dsc,iou,")
+
+
+# --- export ---
+
+def test_export_writes_a_picture_and_a_mask_per_slice_and_one_zip(whole, tmp_path):
+    predictions = predict.patients(bright(), whole.subset(["TEST_1", "TEST_4"]))
+    archive = predict.export(predictions, tmp_path / "run")
+    home = tmp_path / "run" / "predictions"
+    assert archive == tmp_path / "run" / "predictions.zip"
+    names = {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()}
+    assert names == {f"{name}/{name}_{number}_{kind}.png" for name, count in
+                     (("TEST_1", 6), ("TEST_4", 5)) for number in range(1, count + 1)
+                     for kind in ("outlined", "mask")}
+    mask = np.asarray(Image.open(home / "TEST_1" / "TEST_1_3_mask.png"))
+    assert np.array_equal(mask, predictions["TEST_1"].mask[2] * 255) and mask.max() == 255
+    with Image.open(home / "TEST_1" / "TEST_1_3_outlined.png") as picture:
+        assert picture.size == (80, 96) and picture.mode == "RGB"              # zoomed twofold
+    with zipfile.ZipFile(archive) as stored:
+        inside = [name for name in stored.namelist() if not name.endswith("/")]
+        assert len(inside) == len(names) and set(inside) == names
+        assert stored.read("TEST_1/TEST_1_3_mask.png") == (
+            home / "TEST_1" / "TEST_1_3_mask.png").read_bytes()
+
+
+def test_outlines_are_those_of_the_prediction_and_of_the_target(tmp_path, monkeypatch):
+    shown = []
+
+    def overlay(image, prediction, target):
+        shown.append((image, prediction, target))
+        return np.zeros((4, 4, 3), np.uint8)
+
+    monkeypatch.setattr(predict.show, "overlay", overlay)
+    found = bright().patient(square_patient(tmp_path))
+    predict.export({"SQUARE": found}, tmp_path)
+    image, prediction, target = shown[2]
+    assert np.array_equal(image, found.image[2, :, :, 1])                      # FLAIR
+    assert prediction.sum() == 120 and target.sum() == 144
+
+
+def test_exporting_again_replaces_what_was_there(whole, tmp_path):
+    predictions = predict.patients(bright(), whole.subset(["TEST_1", "TEST_2"]))
+    predict.export(predictions, tmp_path)
+    (tmp_path / "scores.csv").touch()
+    shorter = dataclasses.replace(predictions["TEST_1"], slices=[1, 2])
+    archive = predict.export({"TEST_1": shorter}, tmp_path)
+    names = {path.name for path in (tmp_path / "predictions").rglob("*.png")}
+    assert names == {f"TEST_1_{number}_{kind}.png" for number in (1, 2)
+                     for kind in ("outlined", "mask")}
+    with zipfile.ZipFile(archive) as stored:
+        assert sum(name.endswith(".png") for name in stored.namelist()) == 4
+    assert {path.name for path in tmp_path.iterdir()} == {"predictions", "predictions.zip",
+                                                          "scores.csv"}
+
+
+def test_a_patient_without_target_is_exported_too(tmp_path):
+    found = bright().patient(square_patient(tmp_path), with_target=False)
+    predict.export({"SQUARE": found}, tmp_path / "run")
+    assert len(list((tmp_path / "run" / "predictions" / "SQUARE").iterdir())) == 10

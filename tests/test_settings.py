@@ -1,0 +1,112 @@
+from pathlib import Path
+
+import platformdirs
+import pytest
+import torch
+
+from course_lib import settings
+from course_lib.errors import CourseError
+
+VARIABLES = ("COURSE_PROFILE", "COURSE_DATA", "COURSE_CACHE", "COURSE_RUNS")
+
+
+@pytest.fixture
+def outside(tmp_path, monkeypatch) -> Path:
+    """The working folder, outside of any checkout; none of our variables is set."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def checkout(outside, monkeypatch) -> Path:
+    """A checkout, with the working folder two levels below its top."""
+    (outside / "course" / "lessons" / "one").mkdir(parents=True)
+    (outside / "course" / "pyproject.toml").write_text('[project]\nname = "course-lib"\n')
+    monkeypatch.chdir(outside / "course" / "lessons" / "one")
+    return outside / "course"
+
+
+def test_environment_variables_name_the_folders(outside, monkeypatch):
+    for name in ("DATA", "CACHE", "RUNS"):
+        monkeypatch.setenv(f"COURSE_{name}", str(outside / name))
+    assert settings.data_folder() == outside / "DATA"
+    assert settings.cache_folder() == outside / "CACHE"
+    assert settings.runs_folder() == outside / "RUNS"
+
+
+def test_environment_variables_go_before_the_checkout(checkout, monkeypatch):
+    monkeypatch.setenv("COURSE_DATA", "elsewhere")
+    monkeypatch.setenv("COURSE_RUNS", "there")
+    assert settings.data_folder() == Path("elsewhere")
+    assert settings.runs_folder() == Path("there")
+
+
+def test_a_tilde_in_a_variable_is_the_home_folder(outside, monkeypatch):
+    monkeypatch.setenv("HOME", str(outside))
+    for name in ("DATA", "CACHE", "RUNS"):
+        monkeypatch.setenv(f"COURSE_{name}", f"~/{name}")
+    assert settings.data_folder() == outside / "DATA"
+    assert settings.cache_folder() == outside / "CACHE"
+    assert settings.runs_folder() == outside / "RUNS"
+
+
+def test_the_checkout_is_found_from_a_folder_below_it(checkout):
+    assert settings.checkout() == checkout
+    assert settings.data_folder() == checkout / "data"
+    assert settings.runs_folder() == checkout / "runs"
+
+
+def test_another_project_is_not_taken_for_the_checkout(outside):
+    (outside / "pyproject.toml").write_text('[project]\nname = "another"\n')
+    assert settings.checkout() is None
+
+
+def test_outside_of_a_checkout_data_go_to_the_users_folder_and_runs_to_the_working_folder(outside):
+    assert settings.checkout() is None
+    assert settings.data_folder() == platformdirs.user_data_path("course_lib")
+    assert settings.runs_folder() == outside / "runs"
+
+
+def test_an_empty_variable_counts_as_not_set(checkout, monkeypatch):
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "")
+    assert settings.data_folder() == checkout / "data"
+    assert settings.runs_folder() == checkout / "runs"
+    assert settings.cache_folder() == platformdirs.user_cache_path("course_lib")
+    assert settings.profile() in ("cpu", "gpu")
+
+
+def test_folders_are_named_and_not_made(outside, monkeypatch):
+    for name in ("DATA", "CACHE", "RUNS"):
+        monkeypatch.setenv(f"COURSE_{name}", str(outside / name))
+    settings.data_folder(), settings.cache_folder(), settings.runs_folder()
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", settings.PROFILES)
+def test_a_known_profile_is_taken(monkeypatch, name):
+    monkeypatch.setenv("COURSE_PROFILE", name)
+    assert settings.profile() == name
+
+
+@pytest.mark.parametrize("name", ["fast", "CPU", "cuda"])
+def test_an_unknown_profile_is_refused_with_the_list(monkeypatch, name):
+    monkeypatch.setenv("COURSE_PROFILE", name)
+    with pytest.raises(CourseError, match=f"no profile '{name}'. Use one of tiny, cpu, gpu."):
+        settings.profile()
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("cpu", "cpu"), ("mps", "cpu"), ("cuda", "gpu")])
+def test_without_the_variable_the_device_chooses_the_profile(outside, monkeypatch, kind, expected):
+    monkeypatch.setattr(settings, "device", lambda: torch.device(kind))
+    assert settings.profile() == expected
+
+
+@pytest.mark.parametrize(("cuda", "mps", "expected"), [
+    (True, False, "cuda"), (True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")])
+def test_the_device_is_cuda_else_mps_else_cpu(monkeypatch, cuda, mps, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert settings.device() == torch.device(expected)

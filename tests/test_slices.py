@@ -1,0 +1,446 @@
+import hashlib
+import re
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from conftest import write_patient
+from skimage.exposure import rescale_intensity
+from skimage.transform import resize
+
+from course_lib.data import SliceDataset, find_patients, read_patient
+from course_lib.errors import CourseError, DataError
+
+FIRST = "TEST_AA_0001_20000101"
+# Few slices, several sites. In FG_7634 two sequences are one, in HT_7877 and HT_8105 all three.
+REAL = {"TCGA_HT_7692_19960724": 128, "TCGA_EZ_7264_20010816": 128, "TCGA_FG_7634_20000128": 128,
+        "TCGA_HT_7877_19980917": 128, "TCGA_CS_4944_20010208": 256}
+
+
+def reference_recipe(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The published preparation written down anew, with skimage: the oracle.
+
+    Source: github.com/mateuszbuda/brain-segmentation-pytorch, `dataset.py` and `utils.py`.
+
+    Returns:
+        image (S', size, size, 3) float64, target (S', size, size) bool.
+    """
+    numbers = sorted(int(path.stem.split("_")[-1]) for path in folder.glob("*.tif")
+                     if not path.stem.endswith("_mask"))
+    stem = folder.name
+    image = np.stack([tifffile.imread(folder / f"{stem}_{n}.tif") for n in numbers[1:-1]])
+    target = np.stack([tifffile.imread(folder / f"{stem}_{n}_mask.tif") for n in numbers[1:-1]])
+    image = np.where(image < 0.1 * image.max(), 0, image)
+    inside = np.nonzero(image.max(axis=-1))
+    box = tuple(slice(axis.min(), axis.max() + 1) for axis in inside)
+    image, target = image[box], target[box]
+    height, width = target.shape[1:]
+    half = abs(height - width) / 2
+    pad = (int(np.floor(half)), int(np.ceil(half)))
+    rows, columns = ((0, 0), pad) if height > width else (pad, (0, 0))
+    image = np.pad(image, ((0, 0), rows, columns, (0, 0)))
+    target = np.pad(target, ((0, 0), rows, columns))
+    # One channel at a time, for skimage pads each axis by 24; clipped to the range of all of them.
+    low, high = image.min() / 255, image.max() / 255
+    image = np.stack([resize(image[..., channel], (len(image), size, size), order=2, clip=False,
+                             mode="constant", cval=0, anti_aliasing=False) for channel in range(3)],
+                     axis=-1).clip(low, high)
+    target = resize(target, (len(target), size, size), order=0, mode="constant", cval=0,
+                    anti_aliasing=False)
+    image = rescale_intensity(image, in_range=tuple(np.percentile(image, (10, 99))))
+    image = (image - image.mean(axis=(0, 1, 2))) / image.std(axis=(0, 1, 2))
+    return image, target > 0.5
+
+
+def assert_same_as_the_reference(folder: Path, size: int) -> SliceDataset:
+    dataset = SliceDataset(folder.parent, size=size, patients=[folder.name])
+    image, target = reference_recipe(folder, size)
+    assert dataset.images.shape == (len(image), 3, size, size)
+    difference = np.abs(dataset.images.numpy().transpose(0, 2, 3, 1) - image)
+    assert difference.max() < 0.02
+    np.testing.assert_array_equal(dataset.targets[:, 0].numpy(), target)
+    return dataset
+
+
+def message(error: pytest.ExceptionInfo) -> str:
+    return str(error.value)
+
+
+# --- the recipe -------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_real_patient_is_prepared_as_the_reference_does(real_folder, name):
+    if not (real_folder / name).is_dir():
+        pytest.skip(f"{name} is not among the patients in kaggle_3m")
+    dataset = assert_same_as_the_reference(real_folder / name, REAL[name])
+    assert dataset.targets.any()
+
+
+@pytest.mark.parametrize("size", [64, 31])
+def test_an_odd_sized_patient_is_prepared_as_the_reference_does(tmp_path, size):
+    dataset = assert_same_as_the_reference(write_patient(tmp_path / "a", shape=(47, 33)), size)
+    assert dataset.targets.any()
+    assert_same_as_the_reference(write_patient(tmp_path / "b", shape=(33, 47)), size)
+
+
+def test_a_patient_without_tumour_is_prepared_as_the_reference_does(tmp_path):
+    dataset = assert_same_as_the_reference(write_patient(tmp_path, tumour=False, slices=7), 64)
+    assert len(dataset) == 5
+    assert not dataset.targets.any()
+
+
+def test_arrays_have_the_types_and_shapes_that_the_docstring_names(tif_folder):
+    dataset = SliceDataset(tif_folder, size=32)
+    assert len(dataset) == 4 + 3 + 4 + 3                  # 6, 5, 6 and 5 slices less two each
+    assert dataset.images.shape == (14, 3, 32, 32)
+    assert dataset.images.dtype == torch.float16
+    assert dataset.targets.shape == (14, 1, 32, 32)
+    assert dataset.targets.dtype == torch.uint8
+    assert dataset.targets.unique().tolist() == [0, 1]
+    image, target = dataset[5]
+    torch.testing.assert_close(image, dataset.images[5], rtol=0, atol=0)
+    torch.testing.assert_close(target, dataset.targets[5], rtol=0, atol=0)
+
+
+def test_masks_of_0_and_1_and_of_0_and_255_give_the_same(tmp_path):
+    write_patient(tmp_path / "a", FIRST)
+    for path in write_patient(tmp_path / "b", FIRST).glob("*_mask.tif"):
+        tifffile.imwrite(path, tifffile.imread(path) // 255)
+    first, second = (SliceDataset(tmp_path / part, size=32) for part in "ab")
+    assert first.targets.any()
+    torch.testing.assert_close(first.targets, second.targets, rtol=0, atol=0)
+    torch.testing.assert_close(first.images, second.images, rtol=0, atol=0)
+
+
+def test_the_second_time_gives_the_same_without_reading_a_file(tif_folder, monkeypatch):
+    first = SliceDataset(tif_folder, size=32)
+    monkeypatch.setattr(tifffile, "imread", None)         # calling it would raise
+    second = SliceDataset(tif_folder, size=32)
+    torch.testing.assert_close(first.images, second.images, rtol=0, atol=0)
+    torch.testing.assert_close(first.targets, second.targets, rtol=0, atol=0)
+    assert first.index == second.index
+    assert first.boxes == second.boxes
+
+
+def test_each_size_and_each_choice_of_slices_is_cached_on_its_own(tif_folder):
+    for size, drop_ends in [(32, True), (64, True), (32, False), (32, True)]:
+        dataset = SliceDataset(tif_folder, size=size, patients=[FIRST], drop_ends=drop_ends)
+        assert dataset.images.shape == (4 if drop_ends else 6, 3, size, size)
+
+
+def test_a_changed_file_is_prepared_again(tif_folder):
+    before = SliceDataset(tif_folder, size=32, patients=[FIRST])
+    path = tif_folder / FIRST / f"{FIRST}_3_mask.tif"
+    tifffile.imwrite(path, np.zeros_like(tifffile.imread(path)))
+    after = SliceDataset(tif_folder, size=32, patients=[FIRST])
+    row = before.index.index((FIRST, 3))
+    assert before.targets[row].any()
+    assert not after.targets[row].any()
+
+
+# --- who and which ----------------------------------------------------------------------------
+
+def test_the_index_has_the_patients_and_the_numbers_in_the_file_names(tif_folder):
+    names = [path.name for path in find_patients(tif_folder)]
+    dataset = SliceDataset(tif_folder, size=32)
+    assert dataset.patients == names == sorted(names)
+    assert dataset.index == [(name, number) for name, last in zip(names, (6, 5, 6, 5), strict=True)
+                             for number in range(2, last)]
+    kept = SliceDataset(tif_folder, size=32, drop_ends=False)
+    assert [number for name, number in kept.index if name == names[0]] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_index_has_the_numbers_of_the_slices_that_the_crop_left(tmp_path):
+    folder = write_patient(tmp_path, slices=8)
+    for number in (1, 2, 3, 7, 8):
+        path = folder / f"{folder.name}_{number}.tif"
+        tifffile.imwrite(path, np.zeros_like(tifffile.imread(path)), photometric="rgb")
+    dataset = SliceDataset(tmp_path, size=32)
+    assert dataset.index == [(folder.name, 4), (folder.name, 5), (folder.name, 6)]
+
+
+def test_slices_are_in_the_order_of_their_numbers_2_before_10(tmp_path):
+    folder = write_patient(tmp_path, slices=12)
+    patient = read_patient(folder)
+    assert patient.name == folder.name
+    assert patient.slices == list(range(1, 13))
+    expected = [tifffile.imread(folder / f"{folder.name}_{n}.tif") for n in range(1, 13)]
+    np.testing.assert_array_equal(patient.image, expected)
+    assert [n for _, n in SliceDataset(tmp_path, size=32).index] == list(range(2, 12))
+
+
+def test_a_patient_is_read_as_the_files_have_it(tif_folder):
+    patient = read_patient(tif_folder / FIRST)
+    assert patient.image.shape == (6, 48, 40, 3)
+    assert patient.image.dtype == np.uint8
+    assert patient.target.shape == (6, 48, 40)
+    assert patient.target.sum(axis=(1, 2)).tolist() == [0, 100, 100, 100, 100, 0]   # 10·10 pixels
+
+
+def test_masks_are_not_needed_where_nobody_asks_for_them(tif_folder):
+    for path in (tif_folder / FIRST).glob("*_mask.tif"):
+        path.unlink()
+    assert read_patient(tif_folder / FIRST, with_target=False).target is None
+
+
+def test_patients_are_taken_in_the_order_asked_for(tif_folder):
+    names = [path.name for path in find_patients(tif_folder)]
+    dataset = SliceDataset(tif_folder, size=32, patients=[names[2], names[0]])
+    assert dataset.patients == [names[2], names[0]]
+    assert [name for name, _ in dataset.index] == [names[2]] * 4 + [names[0]] * 4
+    alone = SliceDataset(tif_folder, size=32, patients=[names[0]])
+    torch.testing.assert_close(dataset.images[4:], alone.images, rtol=0, atol=0)
+
+
+def test_a_subset_keeps_rows_and_order(tif_folder):
+    dataset = SliceDataset(tif_folder, size=32)
+    names = [dataset.patients[3], dataset.patients[1]]
+    part = dataset.subset(names)
+    assert part.patients == list(part.boxes) == names
+    assert part.index == [(name, number) for name in names for number in (2, 3, 4)]
+    for row, entry in enumerate(part.index):
+        old = dataset.index.index(entry)
+        torch.testing.assert_close(part.images[row], dataset.images[old], rtol=0, atol=0)
+        torch.testing.assert_close(part.targets[row], dataset.targets[old], rtol=0, atol=0)
+    assert part.boxes[names[0]] == dataset.boxes[names[0]]
+    assert part.geometry == dataset.geometry == {"size": 32, "drop_ends": True}
+    part.images[:] = 0
+    assert (dataset.images[dataset.rows(names[0])] != 0).any()       # a copy, not a view
+
+
+def test_the_rows_of_a_patient_are_those_of_the_index(tif_folder):
+    dataset = SliceDataset(tif_folder, size=32)
+    for name in dataset.patients:
+        assert {entry[0] for entry in dataset.index[dataset.rows(name)]} == {name}
+    assert sum(len(dataset.index[dataset.rows(name)]) for name in dataset.patients) == 14
+    with pytest.raises(CourseError, match="no patient 'nobody'.*such as 'TEST_AA_0001"):
+        dataset.subset(["nobody"])
+
+
+# --- layouts ----------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("inner", ["kaggle_3m", "lgg-mri-segmentation/kaggle_3m"])
+def test_in_the_kaggle_archive_each_patient_counts_once(tif_folder, tmp_path, inner):
+    shutil.copytree(tif_folder, tmp_path / "archive" / inner)
+    shutil.copytree(tif_folder, tmp_path / "archive" / "lgg-mri-segmentation" / "kaggle_3m",
+                    dirs_exist_ok=True)
+    found = find_patients(tmp_path / "archive")
+    assert [path.name for path in found] == sorted(path.name for path in tif_folder.iterdir())
+    assert {path.parent for path in found} == {tmp_path / "archive" / inner}
+
+
+def test_a_nested_copy_beside_the_patients_is_not_counted(tif_folder):
+    shutil.copytree(tif_folder, tif_folder.parent / "copy")
+    shutil.move(tif_folder.parent / "copy", tif_folder / "kaggle_3m")
+    (tif_folder / "data.csv").write_text("Patient\n")
+    (tif_folder / "notes").mkdir()
+    assert len(find_patients(tif_folder)) == 4
+    assert len(SliceDataset(tif_folder, size=32)) == 14
+
+
+def test_a_read_only_data_folder_works_and_raw_files_are_left_alone(tif_folder):
+    def state():
+        return {path: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+                for path in sorted(tif_folder.rglob("*")) if path.is_file()}
+
+    folders = [tif_folder, *tif_folder.iterdir()]
+    before = state()
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        dataset = SliceDataset(tif_folder, size=32)
+        dataset.images.zero_()
+        assert state() == before
+        assert len(dataset) == 14
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+
+
+# --- sampling weights ---------------------------------------------------------------------------
+
+def areas(dataset: SliceDataset, values: list[int]) -> None:
+    """Give the data set's slices masks of these areas, in pixels."""
+    dataset.targets.zero_()
+    for row, value in enumerate(values):
+        dataset.targets[row].view(-1)[:value] = 1
+
+
+def test_sampling_weights_of_areas_0_10_30_are_those_worked_out_by_hand(tif_folder):
+    # S = 40, n = 3, so 0.1·S/n = 4/3 and 1.1·S = 44:
+    # (0 + 4/3)/44 = 1/33, (10 + 4/3)/44 = 17/66, (30 + 4/3)/44 = 47/66; together 66/66.
+    name = find_patients(tif_folder)[1].name
+    dataset = SliceDataset(tif_folder, size=32, patients=[name])
+    areas(dataset, [0, 10, 30])
+    expected = torch.tensor([2, 17, 47], dtype=torch.float64) / 66
+    torch.testing.assert_close(dataset.sampling_weights(), expected)
+
+
+def test_sampling_weights_are_even_for_a_patient_without_tumour_and_even_over_patients(tif_folder):
+    names = [path.name for path in find_patients(tif_folder)]
+    dataset = SliceDataset(tif_folder, size=32, patients=[names[0], names[1]])
+    areas(dataset, [0, 0, 0, 0, 0, 10, 30])
+    expected = torch.tensor([1 / 8] * 4 + [2 / 132, 17 / 132, 47 / 132], dtype=torch.float64)
+    torch.testing.assert_close(dataset.sampling_weights(), expected)
+
+
+def test_sampling_weights_sum_to_one_and_draw_each_slice(tif_folder):
+    weights = SliceDataset(tif_folder, size=32).sampling_weights()
+    assert weights.dtype == torch.float64
+    assert weights.shape == (14,)
+    assert weights.sum().item() == pytest.approx(1)
+    assert weights.min() > 0
+
+
+# --- at the door ----------------------------------------------------------------------------------
+
+def slice_file(folder: Path, number: int = 3, mask: bool = False) -> Path:
+    return folder / f"{folder.name}_{number}{'_mask' if mask else ''}.tif"
+
+
+def change(path: Path, function) -> None:
+    array = function(tifffile.imread(path))
+    tifffile.imwrite(path, array, photometric="rgb" if array.ndim == 3 else "minisblack")
+
+
+def grey_border(mask: np.ndarray) -> np.ndarray:
+    mask[0, 0] = 128
+    return mask
+
+
+BROKEN = {
+    "a missing mask": (
+        lambda folder: slice_file(folder, mask=True).unlink(),
+        f"{FIRST}/{FIRST}_3_mask.tif: the mask is missing. Every <name>.tif needs its "),
+    "a mask without image": (
+        lambda folder: slice_file(folder).unlink(),
+        f"{FIRST}/{FIRST}_3_mask.tif: a mask without an image. Every <name>.tif needs its"),
+    "a mask of 0, 128, 255": (
+        lambda folder: change(slice_file(folder, mask=True), grey_border),
+        f"{FIRST}/{FIRST}_3_mask.tif: the mask has values [0, 128, 255], expected two "
+        "(0 and 1, or 0 and 255). Save it without anti-aliasing"),
+    "a mask of 0, 1 among those of 0, 255": (
+        lambda folder: change(slice_file(folder, mask=True), lambda mask: mask // 255),
+        f"{FIRST}/{FIRST}_3_mask.tif: the mask has values [0, 1, 255]"),
+    "an image of another size": (
+        lambda folder: change(slice_file(folder), lambda image: image[:-1]),
+        f"{FIRST}/{FIRST}_3.tif: has shape (47, 40, 3), the first slice (48, 40, 3), expected"),
+    "a mask of another size": (
+        lambda folder: change(slice_file(folder, mask=True), lambda mask: mask[:, :-2]),
+        f"{FIRST}/{FIRST}_3_mask.tif: has shape (48, 38)"),
+    "images without channels": (
+        lambda folder: [change(slice_file(folder, n), lambda image: image[..., 0])
+                        for n in range(1, 7)],
+        f"{FIRST}/{FIRST}_1.tif: has shape (48, 40), the first slice (48, 40), expected (H, W, 3)"),
+    "images of four channels": (
+        lambda folder: [change(slice_file(folder, n), lambda image: image[..., [0, 1, 2, 2]])
+                        for n in range(1, 7)],
+        f"{FIRST}/{FIRST}_1.tif: has shape (48, 40, 4)"),
+    "masks of three channels": (
+        lambda folder: [change(slice_file(folder, n, True), lambda mask: np.dstack([mask] * 3))
+                        for n in range(1, 7)],
+        "expected (48, 40), the same in all slices. Save all slices of a patient in the same size: "
+        "images with three channels, masks with one."),
+    "a truncated tif": (
+        lambda folder: slice_file(folder).write_bytes(slice_file(folder).read_bytes()[:900]),
+        f"{FIRST}/{FIRST}_3.tif: cannot be read as tif"),
+    "a file that is no tif": (
+        lambda folder: slice_file(folder).write_bytes(b"hello"),
+        f"{FIRST}/{FIRST}_3.tif: cannot be read as tif"),
+    "an empty file": (
+        lambda folder: slice_file(folder, mask=True).write_bytes(b""),
+        f"{FIRST}/{FIRST}_3_mask.tif: cannot be read as tif"),
+    "a slice that is there twice": (
+        lambda folder: shutil.copy(slice_file(folder), folder / "copy_03.tif"),
+        "has the same slice number as "),
+    "an image with NaN": (
+        lambda folder: [change(slice_file(folder, n), lambda image: image / np.float32(0))
+                        for n in range(1, 7)],
+        f"{FIRST}: the images hold NaN or infinity. Save them as uint8"),
+    "images of zeros": (
+        lambda folder: [change(slice_file(folder, n), np.zeros_like) for n in range(1, 7)],
+        f"{FIRST}: nothing is left of 6 slices: all voxels are zero. Leave this patient out"),
+    "only two slices": (
+        lambda folder: [slice_file(folder, n, mask).unlink() for n in (1, 2, 3, 4)
+                        for mask in (True, False)],
+        f"{FIRST}: nothing is left of 2 slices"),
+    "masks only": (
+        lambda folder: [slice_file(folder, n).unlink() for n in range(1, 7)],
+        "no images named …_<slice number>.tif. Point to a folder with one patient's slices."),
+}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning:test_slices")    # one case divides by zero
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_bad_patient_is_refused_by_name_or_left_out(tif_folder, case):
+    spoil, words = BROKEN[case]
+    spoil(tif_folder / FIRST)
+    with pytest.raises(DataError) as error:
+        SliceDataset(tif_folder, size=32)
+    assert words in message(error)
+    with pytest.warns(UserWarning, match=f"patient left out: .*{re.escape(words)}"):
+        dataset = SliceDataset(tif_folder, size=32, on_error="skip")
+    assert len(dataset.patients) == 3
+    assert FIRST not in dataset.patients
+    assert list(dataset.skipped) == [FIRST]
+    assert isinstance(dataset.skipped[FIRST], DataError)
+    assert words in str(dataset.skipped[FIRST])
+    assert len(dataset) == 3 + 4 + 3
+
+
+def test_good_patients_give_no_warning_and_are_not_skipped(tif_folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert SliceDataset(tif_folder, size=32, on_error="skip").skipped == {}
+
+
+def test_a_mask_that_goes_after_the_patient_was_cached_is_missed(tif_folder):
+    SliceDataset(tif_folder, size=32)
+    slice_file(tif_folder / FIRST, mask=True).unlink()
+    with pytest.raises(DataError, match="the mask is missing"):
+        SliceDataset(tif_folder, size=32)
+
+
+@pytest.mark.parametrize("function", [find_patients, SliceDataset])
+def test_a_missing_folder_is_refused(tmp_path, function):
+    with pytest.raises(DataError, match="nowhere: there is no such folder. Data.fetch"):
+        function(tmp_path / "nowhere")
+
+
+def test_one_patients_missing_folder_is_refused(tmp_path):
+    with pytest.raises(DataError, match="nowhere: no images named"):
+        read_patient(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("make", [lambda folder: None, lambda folder: (folder / "empty").mkdir(),
+                                  lambda folder: (folder / "data.csv").write_text("")])
+def test_a_folder_without_patients_is_refused(tmp_path, make):
+    make(tmp_path)
+    with pytest.raises(DataError, match="no patient in it.*Point to the folder that holds"):
+        find_patients(tmp_path)
+
+
+def test_pointing_at_one_patient_instead_of_all_is_refused(tif_folder):
+    with pytest.raises(DataError, match="Point to the folder that holds one folder per patient"):
+        find_patients(tif_folder / FIRST)
+
+
+def test_an_unknown_patient_is_refused_even_where_bad_ones_are_skipped(tif_folder):
+    for on_error in ("raise", "skip"):
+        with pytest.raises(DataError, match="1 of 2 patients are not there, the first is nobody"):
+            SliceDataset(tif_folder, size=32, patients=[FIRST, "nobody"], on_error=on_error)
+
+
+def test_nothing_left_after_skipping_is_refused(tif_folder):
+    slice_file(tif_folder / FIRST).write_bytes(b"")
+    with pytest.warns(UserWarning), pytest.raises(DataError, match="no patient could be read"):
+        SliceDataset(tif_folder, size=32, patients=[FIRST], on_error="skip")
+
+
+def test_another_word_for_on_error_is_refused(tif_folder):
+    with pytest.raises(CourseError, match="on_error='ignore'. Use 'raise' or 'skip'"):
+        SliceDataset(tif_folder, on_error="ignore")

@@ -1,0 +1,113 @@
+"""The way in: package files, Makefile, running the lessons."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+
+CHECKOUT = Path(__file__).parents[1]
+SPEC = importlib.util.spec_from_file_location("run", CHECKOUT / "lessons" / "run.py")
+run = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(run)
+PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))
+
+
+def names(file: str) -> set[str]:
+    lines = (CHECKOUT / file).read_text("utf-8").splitlines()
+    return {re.split(r"[=<>;\s]", line)[0].lower().replace("_", "-") for line in lines
+            if line and not line.startswith("#")}
+
+
+def test_every_requirement_has_a_tested_version():
+    extras = {re.split(r"[=<>]", one)[0] for one in PROJECT["project"]["optional-dependencies"]["test"]}
+    assert names("requirements.txt") | extras <= names("constraints.txt")
+
+
+def test_every_imported_package_is_required():
+    known = {"PIL": "pillow", "skimage": "scikit-image"}
+    required = names("requirements.txt") | set(sys.stdlib_module_names) | {"course_lib"}
+    for path in [*CHECKOUT.glob("course_lib/**/*.py"), *CHECKOUT.glob("lessons/*.py")]:
+        for name in re.findall(r"^\s*(?:import|from) (\w+)", path.read_text("utf-8"), re.MULTILINE):
+            assert known.get(name, name) in required, f"{path.name} imports {name}"
+
+
+def test_torch_is_at_least_the_release_with_the_security_fixes():
+    text = (CHECKOUT / "requirements.txt").read_text("utf-8")
+    assert "torch>=2.10\n" in text and "tensorboard>=2.20\n" in text
+
+
+def test_the_version_stands_once():
+    version = PROJECT["project"]["version"]
+    for path in [CHECKOUT / "CITATION.cff", *CHECKOUT.glob("course_lib/**/*.py"),
+                 *CHECKOUT.glob("lessons/*.py")]:
+        assert version not in path.read_text("utf-8"), path
+
+
+def test_clean_never_touches_data_runs_or_my_course(tmp_path):
+    shutil.copy(CHECKOUT / "Makefile", tmp_path)
+    for folder in ("data", "runs", "my-course", "build", ".venv", "course_lib/__pycache__"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "file").write_text("mine")
+    subprocess.run(["make", "clean"], cwd=tmp_path, check=True, capture_output=True)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("file")}
+    assert left == {"data/file", "runs/file", "my-course/file"}
+
+
+def test_a_wrong_python_is_refused_in_a_sentence(tmp_path):
+    shutil.copy(CHECKOUT / "Makefile", tmp_path)
+    (tmp_path / "old").write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.1 && exit 0\nexit 1\n')
+    (tmp_path / "old").chmod(0o755)
+    found = subprocess.run(["make", ".venv/python", "PYTHON=./old"], cwd=tmp_path, text=True,
+                           capture_output=True)
+    assert found.returncode and "needs Python 3.11, 3.12 or 3.13" in found.stdout
+    assert "Python 3.9.1" in found.stdout and not (tmp_path / ".venv").exists()
+
+
+def test_lessons_are_chosen_by_number():
+    assert [path.name[:2] for path in run.choose(["03", "00"])] == ["03", "00"]
+    assert [path.name[:2] for path in run.choose([])] == sorted(run.MINUTES)
+    with pytest.raises(SystemExit, match="no lesson 77: choose from 00"):
+        run.choose(["77"])
+
+
+def test_a_failing_notebook_is_kept_and_named_in_the_index(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "NOTEBOOKS", tmp_path)
+    (tmp_path / "out" / "runs" / "one" / "pictures").mkdir(parents=True)
+    (tmp_path / "out" / "runs" / "one" / "pictures" / "chart.png").write_bytes(b"")
+    code = ["print('before')", "raise ValueError('on purpose')", "print('after')"]
+    node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in code])
+    nbformat.write(node, tmp_path / "07_fails.ipynb")
+    error = run.execute(tmp_path / "07_fails.ipynb", tmp_path / "out")
+    assert "on purpose" in error
+    page = (tmp_path / "out" / "07_fails.html").read_text("utf-8")
+    assert "before" in page and "on purpose" in page
+    index = run.write_index(tmp_path / "out", [(tmp_path / "07_fails.ipynb", 60.0, error)], "tiny")
+    text = index.read_text("utf-8")
+    assert "1.0 minutes" in text and "on purpose" in text and "one/pictures/chart.png" in text
+
+
+def test_a_saved_page_shows_stills_instead_of_widgets_and_servers():
+    widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/html": "<img>"}
+    frame = {"text/html": '<iframe id="tensorboard-frame-1">'}
+    outputs = [nbformat.v4.new_output("display_data", data) for data in (widget, frame)]
+    node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=outputs)])
+    run.make_still(node)
+    assert dict(node.cells[0].outputs[0].data) == {"text/html": "<img>"}
+    assert "iframe" not in node.cells[0].outputs[1].data["text/html"]
+
+
+def test_no_text_names_a_registry_host_or_a_path_of_one_machine():
+    tracked = subprocess.run(["git", "ls-files"], cwd=CHECKOUT, text=True, capture_output=True,
+                             check=True).stdout.split()
+    hosts = "|".join((r"pypi\.", r"pythonhosted\.", r"npmjs\.", r"debian\."))
+    for name in tracked:
+        path = CHECKOUT / name
+        if path.suffix in {".py", ".md", ".ipynb", ".toml", ".txt", ".yml", ".cff"}:
+            found = re.search(rf"\b({hosts})(org|com)\b", path.read_text("utf-8"))
+            assert not found, f"{name}: {found}"
