@@ -29,8 +29,10 @@ def dots(count: int, x: float, y: float, sigma: float = 2.0) -> torch.Tensor:
 
 def centroids(images: torch.Tensor) -> np.ndarray:
     """Where the dots are, (count, 2): x right and y down of the centre."""
-    found = [ndimage.center_of_mass(image[0].numpy()) for image in images]
-    return np.array(found)[:, ::-1] - CENTRE
+    weights = images[:, 0] / images[:, 0].sum(dim=(1, 2), keepdim=True)
+    offsets = torch.arange(SIZE) - CENTRE
+    x, y = (weights.sum(dim=1) * offsets).sum(dim=1), (weights.sum(dim=2) * offsets).sum(dim=1)
+    return torch.stack([x, y], dim=1).numpy()
 
 
 def directions(images: torch.Tensor) -> np.ndarray:

@@ -425,23 +425,26 @@ def train(folder, weights, point):
 
 
 train(home / "unbroken", 0, None)
-for attempt, point in enumerate(json.loads(sys.argv[4]), start=1):
-    weights = attempt if (home / "broken" / "last.pt").exists() else 0
-    killed = train(home / "broken", weights, point)
-    assert killed or point[0] == "seconds", f"{point} was never reached"
-train(home / "broken", 99, None)
+for number, points in enumerate(json.loads(sys.argv[4])):
+    folder = home / f"broken-{number}"
+    for attempt, point in enumerate([*points, None]):
+        begun = (folder / "last.pt").exists()       # then it must not matter what a network holds
+        killed = train(folder, 100 + attempt if begun else 0, point)
+        assert not point or killed or point[0] == "seconds", f"{point} was never reached"
 '''
 
 
-def kill_again_and_again(tif_folder, tmp_path, points):
+def kill_again_and_again(tif_folder, tmp_path, chains):
+    """For each chain of moments a run that is killed at each, then ended: equal to an unbroken."""
     (tmp_path / "script.py").write_text(SCRIPT)
     command = [sys.executable, tmp_path / "script.py", os.path.dirname(__file__), tif_folder,
-               tmp_path, json.dumps(points)]
+               tmp_path, json.dumps(chains)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500,
                           env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     assert len(train.read_history(tmp_path / "unbroken")) == 4
-    assert_same_run(tmp_path / "broken", tmp_path / "unbroken")
+    for number in range(len(chains)):
+        assert_same_run(tmp_path / f"broken-{number}", tmp_path / "unbroken")
 
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
@@ -449,7 +452,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 
 @needs_fork
 def test_a_run_killed_at_every_kind_of_moment_ends_as_an_unbroken_one(tmp_path, tif_folder):
-    kill_again_and_again(tif_folder, tmp_path, [
+    kill_again_and_again(tif_folder, tmp_path, [[
         ("save", 1),           # in config.json
         ("save", 2),           # in last.pt of epoch 0
         ("step", 3),           # in epoch 1
@@ -459,22 +462,21 @@ def test_a_run_killed_at_every_kind_of_moment_ends_as_an_unbroken_one(tmp_path, 
         ("saved", 1),          # best.pt is there, history.csv is not
         ("validation", 1),     # of epoch 2
         ("step", 7),           # in epoch 3
-        ("saved", 1)])         # last.pt of epoch 3 is there
+        ("saved", 1)]])        # last.pt of epoch 3 is there
 
 
 @needs_fork
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_as_an_unbroken_one(tmp_path, tif_folder):
-    moments = np.random.default_rng(0).uniform(0.02, 0.6, size=40)
-    kill_again_and_again(tif_folder, tmp_path, [("seconds", float(moment)) for moment in moments])
+    moments = np.random.default_rng(0).uniform(0.02, 0.6, size=(3, 15)).tolist()
+    kill_again_and_again(tif_folder, tmp_path, [[("seconds", moment) for moment in chain]
+                                                for chain in moments])
 
 
 @needs_fork
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["save", "saved", "step", "validation"])
 def test_a_run_killed_at_each_save_step_and_validation_ends_as_an_unbroken_one(
-        tmp_path, tif_folder, kind):
-    for at in range(1, 5):
-        home = tmp_path / str(at)
-        home.mkdir()
-        kill_again_and_again(tif_folder, home, [(kind, at)])
+        tmp_path, tif_folder):
+    times = {"save": 10, "saved": 10, "step": 20, "validation": 4}
+    kill_again_and_again(tif_folder, tmp_path, [[(kind, at)] for kind, count in times.items()
+                                                for at in range(1, count + 1)])

@@ -344,6 +344,12 @@ def test_the_first_step_of_adam_is_the_one_by_hand(tmp_path, parts):
     assert torch.allclose(model.weight, before.weight - 0.01 * slope / (slope.abs() + 1e-8))
 
 
+def test_a_network_handed_over_in_eval_mode_is_trained_in_training_mode(tmp_path, parts):
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 1, 1)).eval()
+    fit(tmp_path / "run", parts, model=model, epochs=2)
+    assert model[0].num_batches_tracked == 10                              # 2 epochs of 5 steps
+
+
 def test_adamw_decays_the_weights(tmp_path, parts):
     """Without a gradient Adam stands still and AdamW shrinks by rate·decay a step: 5 steps."""
     class Nothing(nn.Module):

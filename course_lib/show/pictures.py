@@ -145,8 +145,9 @@ def contact_sheet(images: list[np.ndarray], predictions: list | None = None,
     for position, axis in enumerate(axes):
         axis.axis("off")
         if position < len(images):
+            zoom = max(2, 512 // len(images[position]))          # lines of one width in all sheets
             axis.imshow(overlay(images[position], predictions[position], targets[position],
-                                colours=colours))
+                                zoom=zoom, colours=colours))
             axis.set_title(titles[position], fontsize=9)
     legend = [Line2D([], [], color=colour, linestyle=style, label=label)
               for colour, style, label, masks in ((colours[0], "-", "target", targets),
