@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
+
+torch.set_num_threads(1)     # networks of the tests are so small that threads only wait for each other
 
 SITES = ("AA", "AA", "BB", "BB")
 
