@@ -1,29 +1,29 @@
 # %% [markdown]
 # # 00 · Start here
 #
-# **After this you can** see a brain tumour outlined by a network that you trained yourself, find your
-# way around the course, and say what your machine can do.
+# **After this you can** see a brain tumour outlined by a network that you trained yourself, find
+# your way around the course, and say what your machine can do.
 #
-# **Minutes:** 5 to read; to run, about 1 on a laptop (measured: see the README's lesson map). Nothing
-# is downloaded, no account is needed.
+# **Minutes:** 5 to read; to run, about 1 on a laptop (measured: see the README's lesson map).
+# Nothing is downloaded, no account is needed.
 #
 # Press *Run → Run All Cells* now, and read while it works.
 
 # %% tags=["setup"]
 
 # %% [markdown]
-# The line above says how much this notebook will compute. A *profile* is `tiny` (seconds, for tests),
-# `cpu` (minutes, for a laptop) or `gpu` (the real thing). The course chooses by what it finds; write
-# `PROFILE = "tiny"` into the cell to choose yourself.
+# The line above says how much this notebook will compute. A *profile* is `tiny` (seconds, for
+# tests), `cpu` (minutes, for a laptop) or `gpu` (the real thing). The course chooses by what it
+# finds; write `PROFILE = "tiny"` into the cell to choose yourself.
 
 # %% [markdown]
 # ## 1 · Eight patients
 #
-# A brain scan is a stack of *slices*: pictures through the head, a few millimetres apart. Ours show
-# three *sequences*, three ways to make tissue visible, stored as the three channels of an image:
-# T1 before contrast agent, FLAIR, and T1 after contrast agent. In FLAIR, water-rich swollen tissue is
-# bright, and that is where low-grade tumours (*gliomas*) show. A specialist has outlined the tumour in
-# every slice; that outline is the *target* the network learns from.
+# A brain scan is a stack of *slices*: pictures through the head, a few millimetres apart. Ours
+# show three *sequences*, three ways to make tissue visible, stored as the three channels of an
+# image: T1 before contrast agent, FLAIR, and T1 after contrast agent. In FLAIR, water-rich swollen
+# tissue is bright, and that is where low-grade tumours (*gliomas*) show. A specialist has outlined
+# the tumour in every slice; that outline is the *target* the network learns from.
 #
 # These eight patients are a simulation: real anatomy (an average of 152 healthy brains), invented
 # tumours. Lesson 03 uses the same code on real patients by changing one name.
@@ -53,16 +53,16 @@ show.contact_sheet(channels, targets=[None, patient.target[middle], None], title
 # %% [markdown]
 # ## 2 · A network in a few seconds
 #
-# Five patients (three in the tiny profile) teach the network, one is for *validation*: it tells when
-# the network was best. What is left is the *test*: these patients choose nothing, so what we measure on
-# them is honest.
+# Five patients (three in the tiny profile) teach the network, one is for *validation*: it tells
+# when the network was best. What is left is the *test*: these patients choose nothing, so what we
+# measure on them is honest.
 #
-# The score is the *Dice similarity coefficient* (DSC): twice the overlap of two outlines, divided by the
-# sum of their areas. 1 is a perfect match, 0 is no overlap. Two experts reach about 0.84 on real scans
-# ([Buda et al.](https://arxiv.org/abs/1906.03720) and the authors' page on it).
+# The score is the *Dice similarity coefficient* (DSC): twice the overlap of two outlines, divided
+# by the sum of their areas. 1 is a perfect match, 0 is no overlap. Two experts reach about 0.84 on
+# real scans ([Buda et al.](https://arxiv.org/abs/1906.03720) and the authors' page on it).
 #
-# **Forecast.** Before you look on: what mean DSC do you expect on the test patients after so short a
-# training? Write a number and a reason.
+# **Forecast.** Before you look on: what mean DSC do you expect on the test patients after so short
+# a training? Write a number and a reason.
 
 # %%
 forecast = None            # a number between 0 and 1; None if you would rather wait and see
@@ -84,9 +84,9 @@ run = train.fit(model, training, validation, loss=losses.BCEDice(), augment=augm
                 config=config, folder=settings.runs_folder() / f"00-start-{PROFILE}")
 
 # %% [markdown]
-# That was all: a U-Net (lesson 02 builds it block by block), a loss (lesson 04), slices that are turned,
-# scaled and mirrored at random so that the network does not learn them by heart, and one loop. Run the
-# cell again: it does not start over, it shows the finished run.
+# That was all: a U-Net (lesson 02 builds it block by block), a loss (lesson 04), slices that are
+# turned, scaled and mirrored at random so that the network does not learn them by heart, and one
+# loop. Run the cell again: it does not start over, it shows the finished run.
 
 # %%
 predictor = predict.load(run.folder)                            # needs nothing but the run folder
@@ -108,17 +108,17 @@ show.contact_sheet([p.image[s, :, :, 1] for p, s in zip(found, most, strict=True
                                            "blue, prediction dashed orange.")
 
 # %% [markdown]
-# Solid blue is what the expert drew, dashed orange what the network predicts for patients it has never
-# seen. Where both lines run together the network is right. Few patients taught it, so expect misses; and
-# two test patients say little: another pair could move the mean by 0.2 or more. Lesson 03 does it with more
-# patients, lesson 06 says how many it takes.
+# Solid blue is what the expert drew, dashed orange what the network predicts for patients it has
+# never seen. Where both lines run together the network is right. Few patients taught it, so expect
+# misses; and two test patients say little: another pair could move the mean by 0.2 or more. Lesson
+# 03 does it with more patients, lesson 06 says how many it takes.
 
 # %% [markdown]
 # ## 3 · Move it yourself
 #
-# In JupyterLab or Colab: choose a patient and a slice, and move the threshold: the network gives every
-# pixel a probability, and the threshold decides from where on it counts as tumour. Watch the DSC of the
-# whole patient follow. (On a saved page you see a still picture instead.)
+# In JupyterLab or Colab: choose a patient and a slice, and move the threshold: the network gives
+# every pixel a probability, and the threshold decides from where on it counts as tumour. Watch the
+# DSC of the whole patient follow. (On a saved page you see a still picture instead.)
 
 # %%
 show.slice_viewer(predictions, score=metrics.dsc)
@@ -126,8 +126,8 @@ show.slice_viewer(predictions, score=metrics.dsc)
 # %% [markdown]
 # ## 4 · What was left behind
 #
-# Everything about a training lies in one *run folder*: the settings, the history, the weights. Nothing else
-# is needed to predict new patients, not even this notebook.
+# Everything about a training lies in one *run folder*: the settings, the history, the weights.
+# Nothing else is needed to predict new patients, not even this notebook.
 
 # %%
 for path in sorted(run.folder.rglob("*")):
@@ -143,8 +143,8 @@ for path in sorted(run.folder.rglob("*")):
 show.curves(run.history, alt="Training of the first network.")
 
 # %% [markdown]
-# The loss falls while the DSC on the validation patient rises, in jumps: with one patient for validation
-# a few pixels decide. The best epoch is kept, wherever it was.
+# The loss falls while the DSC on the validation patient rises, in jumps: with one patient for
+# validation a few pixels decide. The best epoch is kept, wherever it was.
 
 # %%
 assert mean > 0, "even a few seconds of training should find some tumour"
@@ -153,14 +153,16 @@ assert run.history[-1]["training_loss"] < run.history[0]["training_loss"]
 # %% [markdown]
 # ## Summary
 #
-# You prepared eight patients, trained a network, scored it on patients that it had not seen, and looked at
-# where it fails. Every lesson works like this: an idea, a few lines, a result, and what it shows and what it
-# does not. Before each experiment there is a *forecast*: write it down, even if it is a guess; being wrong is
-# how you notice what you believed.
+# You prepared eight patients, trained a network, scored it on patients that it had not seen, and
+# looked at where it fails. Every lesson works like this: an idea, a few lines, a result, and what
+# it shows and what it does not. Before each experiment there is a *forecast*: write it down, even
+# if it is a guess; being wrong is how you notice what you believed.
 #
-# **Where things are.** `notebooks/` are the lessons, `course_lib/` is the library behind them (small enough to
-# be read), `docs/results.md` says what was measured, and how.
+# **Where things are.** `notebooks/` are the lessons, `course_lib/` is the library behind them
+# (small enough to be read), `docs/results.md` says what was measured, and how.
 #
-# **What we left out.** Why U-Net looks the way it does, what the loss rewards, how sure a score is.
+# **What we left out.** Why U-Net looks the way it does, what the loss rewards, how sure a score
+# is.
 #
-# **Next:** [03 · The brain MRI task](03_brain_mri.ipynb). For research and teaching; not for clinical use.
+# **Next:** [03 · The brain MRI task](03_brain_mri.ipynb). For research and teaching; not for
+# clinical use.

@@ -4,23 +4,25 @@
 # **After this you can** train a U-Net on brain MRI slices, watch, stop and resume it, score it per
 # patient, and say how much better it is than doing nearly nothing.
 #
-# **Minutes:** 20 to read; to run, about 4 on a laptop's CPU (measured: see the README's lesson map), on real
-# data about 25. **Builds on** nothing but Python and a little PyTorch; lesson 00 is a shorter start.
+# **Minutes:** 20 to read; to run, about 4 on a laptop's CPU (measured: see the README's lesson
+# map), on real data about 25. **Builds on** nothing but Python and a little PyTorch; lesson 00 is
+# a shorter start.
 
 # %% tags=["setup"]
 
 # %% [markdown]
 # ## 1 · The task and the data
 #
-# Low-grade gliomas are slowly growing brain tumours. Doctors follow their volume over years, so somebody has
-# to outline them, slice by slice. The public *LGG segmentation* set on Kaggle holds 110 patients with such
-# outlines: 3,929 slices of 256 x 256 pixels, as tif files with three channels (T1 before contrast agent,
-# FLAIR, T1 after contrast agent). A well-known tutorial trains a U-Net on it and reports a DSC of 0.91. We do
-# the same task, and look closely at what such a number says.
+# Low-grade gliomas are slowly growing brain tumours. Doctors follow their volume over years, so
+# somebody has to outline them, slice by slice. The public *LGG segmentation* set on Kaggle holds
+# 110 patients with such outlines: 3,929 slices of 256 x 256 pixels, as tif files with three
+# channels (T1 before contrast agent, FLAIR, T1 after contrast agent). A well-known tutorial trains
+# a U-Net on it and reports a DSC of 0.91. We do the same task, and look closely at what such a
+# number says.
 #
-# `NAME` chooses the data. `"lgg-phantom"` is a simulated twin that needs no download: real anatomy, invented
-# tumours, the same files and folders. `"lgg-mri"` is the real set (research and teaching, non-commercial); put
-# it into the folder `data/` or let the course download it.
+# `NAME` chooses the data. `"lgg-phantom"` is a simulated twin that needs no download: real
+# anatomy, invented tumours, the same files and folders. `"lgg-mri"` is the real set (research and
+# teaching, non-commercial); put it into the folder `data/` or let the course download it.
 
 # %%
 NAME = "lgg-phantom"              # or "lgg-mri"
@@ -45,22 +47,23 @@ show.contact_sheet([patient.image[s, :, :, 1] for s in chosen],
                        "outlined where there is one.")
 
 # %% [markdown]
-# From the base of the skull upwards. Two things make this task hard for a simple rule. Most slices hold no
-# tumour at all (65 % of the real set's), and much else is bright in FLAIR: fat under the skin, small harmless
-# spots, uneven illumination by the scanner's coil.
+# From the base of the skull upwards. Two things make this task hard for a simple rule. Most slices
+# hold no tumour at all (65 % of the real set's), and much else is bright in FLAIR: fat under the
+# skin, small harmless spots, uneven illumination by the scanner's coil.
 
 # %% [markdown]
 # ## 2 · Prepare, and split by patient
 #
-# Scanners do not agree on what an intensity of 80 means, so every patient is *normalised* on their own: cut
-# away the air, crop to the head, resize, clip the brightest and darkest values, and shift and scale each
-# channel to mean 0 and standard deviation 1. It is done for the whole volume, never per slice: a slice without
-# tumour must not be stretched until something in it looks bright. The steps are those of the public reference
-# implementation of this task (`course_lib/data/geometry.py` names each one), except that we keep the first and last
-# slice of every patient, which the reference drops.
+# Scanners do not agree on what an intensity of 80 means, so every patient is *normalised* on their
+# own: cut away the air, crop to the head, resize, clip the brightest and darkest values, and shift
+# and scale each channel to mean 0 and standard deviation 1. It is done for the whole volume, never
+# per slice: a slice without tumour must not be stretched until something in it looks bright. The
+# steps are those of the public reference implementation of this task
+# (`course_lib/data/geometry.py` names each one), except that we keep the first and last slice of
+# every patient, which the reference drops.
 #
-# The *split* is by patient. Neighbouring slices are nearly the same picture, so a split by slice would let the
-# network recognise test slices; lesson 01 shows how much that flatters.
+# The *split* is by patient. Neighbouring slices are nearly the same picture, so a split by slice
+# would let the network recognise test slices; lesson 01 shows how much that flatters.
 
 # %%
 test_count = 3 if PROFILE == "tiny" else 8
@@ -75,9 +78,9 @@ show.table([{"part": part, "patients": len(dataset.patients), "slices": len(data
                                      strict=True)])
 
 # %% [markdown]
-# Validation patients choose the best epoch. Test patients choose nothing: not the network, not the epoch, not a
-# threshold. The tutorial has no such part: it reports the best epoch's score on the very patients that chose
-# the epoch.
+# Validation patients choose the best epoch. Test patients choose nothing: not the network, not the
+# epoch, not a threshold. The tutorial has no such part: it reports the best epoch's score on the
+# very patients that chose the epoch.
 
 # %% [markdown]
 # ## 3 · How well does nearly nothing do?
@@ -88,8 +91,9 @@ show.table([{"part": part, "patients": len(dataset.patients), "slices": len(data
 # - **FLAIR threshold**: every pixel brighter than some value is tumour; then keep the largest connected piece.
 #   The value is the one that does best on the *training* patients.
 #
-# Both are written as networks without weights, so that they pass through exactly the same steps as the U-Net:
-# prediction on prepared slices, back to the original pixels, largest connected piece, DSC per patient.
+# Both are written as networks without weights, so that they pass through exactly the same steps as
+# the U-Net: prediction on prepared slices, back to the original pixels, largest connected piece,
+# DSC per patient.
 
 # %%
 class FlairThreshold(torch.nn.Module):
@@ -123,11 +127,12 @@ for title, value in (("all empty", np.inf), ("FLAIR threshold", best_value)):
     print(f"{title:16} mean DSC {mean_dsc(ladder[title]):.3f} on {len(test.patients)} test patients")
 
 # %% [markdown]
-# The empty prediction scores 0: every test patient has a tumour, and DSC is taken over the whole patient. Were it
-# taken per slice, with 1 for each empty slice that is left empty, the same nothing would score about 0.65 on the
-# real set. Always ask what a DSC is taken over.
+# The empty prediction scores 0: every test patient has a tumour, and DSC is taken over the whole
+# patient. Were it taken per slice, with 1 for each empty slice that is left empty, the same
+# nothing would score about 0.65 on the real set. Always ask what a DSC is taken over.
 #
-# **Forecast.** The network sees the same pixels as the threshold. What mean DSC will it reach on the test patients?
+# **Forecast.** The network sees the same pixels as the threshold. What mean DSC will it reach on
+# the test patients?
 
 # %%
 forecast = None            # a number between 0 and 1, or None
@@ -136,10 +141,10 @@ reason = ""                # one sentence: what can the network know that a thre
 # %% [markdown]
 # ## 4 · Train, watch, stop, resume
 #
-# The network is a U-Net with a loss that adds pixel-wise cross-entropy and overlap (lesson 04 takes it apart).
-# Each step draws patients evenly and, within a patient, slices with tumour more often; turns, scales and mirrors
-# them; and moves the weights a little. After each *epoch* (as many draws as there are slices) the validation
-# patients are scored.
+# The network is a U-Net with a loss that adds pixel-wise cross-entropy and overlap (lesson 04
+# takes it apart). Each step draws patients evenly and, within a patient, slices with tumour more
+# often; turns, scales and mirrors them; and moves the weights a little. After each *epoch* (as
+# many draws as there are slices) the validation patients are scored.
 
 # %%
 config = train.TrainConfig(epochs=SETTINGS["epochs"], batch_size=16 if PROFILE != "tiny" else 8,
@@ -153,17 +158,18 @@ def new_model():
     return models.UNet(in_channels=3, out_channels=1, features=SETTINGS["features"])
 
 # %% [markdown]
-# **Watch.** TensorBoard shows curves while the training runs. The next cell opens it inside the notebook; it needs a
-# browser that allows it. If the frame stays empty, nothing is lost: the same curves are drawn below from
-# `history.csv`.
+# **Watch.** TensorBoard shows curves while the training runs. The next cell opens it inside the
+# notebook; it needs a browser that allows it. If the frame stays empty, nothing is lost: the same
+# curves are drawn below from `history.csv`.
 
 # %%
 # %load_ext tensorboard
 # %tensorboard --logdir {run_folder.as_posix()} --port 0
 
 # %% [markdown]
-# **Stop.** Trainings get interrupted: a lid closes, Colab disconnects. We do it on purpose. The function below sends,
-# in the middle of the second epoch, the same signal as the notebook's stop button.
+# **Stop.** Trainings get interrupted: a lid closes, Colab disconnects. We do it on purpose. The
+# function below sends, in the middle of the second epoch, the same signal as the notebook's stop
+# button.
 
 # %%
 import functools
@@ -194,9 +200,10 @@ except KeyboardInterrupt:
     print("\nstopped;", len(train.read_history(run_folder)), "whole epoch is kept")
 
 # %% [markdown]
-# **Resume** is calling it again. It goes on from the last whole epoch with the state of everything, random numbers
-# included: on a CPU the final weights are the same, bit for bit, as without the interruption (a test of the library
-# kills trainings to make sure). Change a setting, and it refuses and names the change.
+# **Resume** is calling it again. It goes on from the last whole epoch with the state of
+# everything, random numbers included: on a CPU the final weights are the same, bit for bit, as
+# without the interruption (a test of the library kills trainings to make sure). Change a setting,
+# and it refuses and names the change.
 
 # %%
 run = train_it(plain)
@@ -207,15 +214,15 @@ print(f"best epoch {run.best['epoch']:.0f}: validation DSC {run.best['prepared_d
 show.curves(train.read_history(run_folder), alt="Training on brain MRI slices.")
 
 # %% [markdown]
-# Left: both losses fall; where the training loss goes on falling while the validation loss turns, the network
-# begins to learn its patients by heart. Right: the DSC of the few validation patients jumps while the learning rate
-# is high and settles when it falls.
+# Left: both losses fall; where the training loss goes on falling while the validation loss turns,
+# the network begins to learn its patients by heart. Right: the DSC of the few validation patients
+# jumps while the learning rate is high and settles when it falls.
 
 # %% [markdown]
 # ## 5 · Score each patient
 #
-# `predict.load` needs only the run folder: the preparation is stored with the weights. Predictions are brought back
-# to the original pixels, all slices included, and scored there.
+# `predict.load` needs only the run folder: the preparation is stored with the weights. Predictions
+# are brought back to the original pixels, all slices included, and scored there.
 
 # %%
 predictor = predict.load(run_folder)
@@ -230,8 +237,9 @@ chart.save(run_folder / "pictures" / "dsc_chart.png")
 chart
 
 # %% [markdown]
-# One bar per patient. The mean says less than the spread: some patients are solved, some are not. A single miss among
-# eight moves the mean by more than most differences between networks that papers report.
+# One bar per patient. The mean says less than the spread: some patients are solved, some are not.
+# A single miss among eight moves the mean by more than most differences between networks that
+# papers report.
 
 # %%
 low, high = stats.bootstrap_interval([row["dsc"] for row in scores])
@@ -242,10 +250,11 @@ show.table([{"method": title, "mean DSC": mean_dsc(table), "worst": min(row["dsc
             for title, table in ladder.items()])
 
 # %% [markdown]
-# The ladder, all on the same test patients and the same grid. To place it, published numbers for the **real** set:
-# the tutorial's 0.91 (ten patients, the best epoch chosen on the same ten); 0.82 to 0.84 in cross-validation over
-# all 110 ([Buda et al. 2019](https://arxiv.org/abs/1906.03720) and the authors' page); 0.84 between two experts.
-# The simulated twin has no published number; on it, only our own ladder counts.
+# The ladder, all on the same test patients and the same grid. To place it, published numbers for
+# the **real** set: the tutorial's 0.91 (ten patients, the best epoch chosen on the same ten); 0.82
+# to 0.84 in cross-validation over all 110 ([Buda et al. 2019](https://arxiv.org/abs/1906.03720)
+# and the authors' page); 0.84 between two experts. The simulated twin has no published number; on
+# it, only our own ladder counts.
 
 # %%
 assert mean_dsc(ladder["U-Net"]) > mean_dsc(ladder["FLAIR threshold"]), "the network should win"
@@ -272,14 +281,15 @@ def patient_gif(name):
 patient_gif(best)
 
 # %% [markdown]
-# The best patient. Target solid blue, prediction dashed orange, from the base of the skull upwards.
+# The best patient. Target solid blue, prediction dashed orange, from the base of the skull
+# upwards.
 
 # %%
 patient_gif(worst)
 
 # %% [markdown]
-# The worst. Look before you read on: is the tumour missed, is something else taken for it, or is the outline only
-# drawn differently?
+# The worst. Look before you read on: is the tumour missed, is something else taken for it, or is
+# the outline only drawn differently?
 
 # %%
 def contrast(p):
@@ -295,9 +305,10 @@ reasons = [{"patient": row["patient"], "dsc": row["dsc"], "tumour voxels": row["
 show.table(reasons)
 
 # %% [markdown]
-# Read the table from the top. Small tumours and tumours that are hardly brighter than their surroundings come first
-# as a rule, not always. *Predicted* far below *tumour voxels* is a miss; far above is something else taken for tumour.
-# With so few patients this is a description, not a law.
+# Read the table from the top. Small tumours and tumours that are hardly brighter than their
+# surroundings come first as a rule, not always. *Predicted* far below *tumour voxels* is a miss;
+# far above is something else taken for tumour. With so few patients this is a description, not a
+# law.
 
 # %%
 for name in predictions:                       # a GIF for everyone, and all pictures and masks in one zip
@@ -309,21 +320,24 @@ print(f"{archive}: {archive.stat().st_size / 1e6:.1f} MB; GIFs in {run_folder / 
 show.slice_viewer(predictions, score=metrics.dsc)
 
 # %% [markdown]
-# Move the threshold of the worst patient. If the DSC rises a lot, the network saw the tumour and was not sure; if
-# nothing helps, it did not see it. (Choosing the threshold on test patients and reporting the result would be cheating:
-# do it to understand, not to score.)
+# Move the threshold of the worst patient. If the DSC rises a lot, the network saw the tumour and
+# was not sure; if nothing helps, it did not see it. (Choosing the threshold on test patients and
+# reporting the result would be cheating: do it to understand, not to score.)
 
 # %% [markdown]
 # ## Summary
 #
-# You trained on some patients, chose the epoch on others, and scored on a third group, per patient and on the original
-# pixels. The ladder shows what the network adds over a threshold; the chart shows that a mean hides misses. Stopping
-# and resuming changed nothing. The run folder holds everything, `predictions.zip` all pictures.
+# You trained on some patients, chose the epoch on others, and scored on a third group, per patient
+# and on the original pixels. The ladder shows what the network adds over a threshold; the chart
+# shows that a mean hides misses. Stopping and resuming changed nothing. The run folder holds
+# everything, `predictions.zip` all pictures.
 #
-# **What it does not show.** How much of the score is luck of the split and the seed (lesson 06); whether another loss
-# (04) or network (05) is better. The twin is a simulation: numbers on it do not carry over to patients.
+# **What it does not show.** How much of the score is luck of the split and the seed (lesson 06);
+# whether another loss (04) or network (05) is better. The twin is a simulation: numbers on it do
+# not carry over to patients.
 #
-# **Real data:** set `NAME = "lgg-mri"` and run again. **The tutorial's own recipe**: `benchmarks/recipes.py`.
+# **Real data:** set `NAME = "lgg-mri"` and run again. **The tutorial's own recipe**:
+# `benchmarks/recipes.py`.
 
 # %%
 import os

@@ -431,66 +431,57 @@ def test_what_auto_found_is_stored_and_not_tried_again(tmp_path, parts, monkeypa
     assert model.enc2[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_a_trial_leaves_the_network_and_the_generators_as_they_were(whole):
+def test_a_trial_leaves_the_network_and_the_generators_as_they_were():
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout(0.5))
     model.eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    choose_layout_and_precision(model, whole.images[:4], auto(), CPU)
+    choose_layout_and_precision(model, auto(), CPU)
     assert same_weights(model.state_dict(), before) and not model.training
     assert all(weight.grad is None for weight in model.parameters())
     assert torch.equal(torch.get_rng_state(), state)
 
 
-class Timed(nn.Module):
-    """A network on a clock of its own: what a call costs depends on layout and precision."""
-
-    calls, now, costs = [], 0.0, {}
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3)
-
-    def forward(self, image):
-        last = self.conv.weight.is_contiguous(memory_format=torch.channels_last)
-        half = torch.is_autocast_enabled("cpu")
-        Timed.calls.append(("channels_last" if last else "contiguous",
-                            "bfloat16" if half else "float32", len(image)))
-        Timed.now += Timed.costs[Timed.calls[-1][:2]] * (1 if len(Timed.calls) % 2 == 0 else 9)
-        return self.conv(image)
+CANDIDATES = list(itertools.product(config_file.LAYOUTS, config_file.PRECISIONS[:2]))
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    Timed.calls, Timed.now = [], 0.0
-    Timed.costs = dict(zip(itertools.product(config_file.LAYOUTS, config_file.PRECISIONS[:2]),
-                           (4.0, 2.0, 3.0, 1.0), strict=True))
-    monkeypatch.setattr(config_file.time, "perf_counter", lambda: Timed.now)
+def costs(monkeypatch):
+    """Seconds of a step in each candidate, in place of a clock; `tried` lists what was timed."""
+    given = dict(zip(CANDIDATES, (4.0, 3.0, 2.0, 1.0), strict=True))
+    given["tried"] = []
+
+    def seconds(block, image, device, precision):
+        weight = next(block.parameters())
+        last = weight.is_contiguous(memory_format=predict.memory_format(block, "channels_last"))
+        given["tried"].append(("channels_last" if last else "contiguous", precision))
+        return given[given["tried"][-1]]
+
+    monkeypatch.setattr(config_file, "_step_seconds", seconds)
+    return given
 
 
-@pytest.mark.parametrize("fastest", list(itertools.product(config_file.LAYOUTS,
-                                                           config_file.PRECISIONS[:2])))
-def test_the_fastest_candidate_is_taken_its_first_call_not_counted(clock, whole, fastest):
-    Timed.costs[fastest] = 0.5
-    assert choose_layout_and_precision(Timed(), whole.images[:4], auto(), CPU,
-                                       seconds=1000) == fastest
-    assert len(Timed.calls) == 8 and len(set(Timed.calls)) == 8
+@pytest.mark.parametrize("fastest", CANDIDATES)
+def test_the_fastest_candidate_is_taken(costs, fastest):
+    costs[fastest] = 0.5
+    assert choose_layout_and_precision(small_unet(), auto(), CPU) == fastest
+    assert sorted(costs["tried"]) == sorted(CANDIDATES)
 
 
-def test_a_trial_out_of_time_tries_one_candidate_and_takes_the_best_so_far(clock, whole):
-    found = choose_layout_and_precision(Timed(), whole.images[:4], auto(), CPU, seconds=0)
-    assert found == ("channels_last", "float32") and len(Timed.calls) == 2
-    Timed.calls = []
-    found = choose_layout_and_precision(Timed(), whole.images[:4], auto(), CPU, seconds=35)
-    assert found == ("channels_last", "bfloat16") and len(Timed.calls) == 4
+def test_the_first_step_of_a_candidate_which_warms_up_is_not_what_counts(monkeypatch):
+    ticks = iter([0, 100, 100, 103, 103, 105, 105, 109, 109, 113, 113, 117])
+    monkeypatch.setattr(config_file.time, "perf_counter", lambda: next(ticks))
+    block = nn.Conv2d(1, 1, 1)
+    assert config_file._step_seconds(block, torch.zeros(1, 1, 4, 4), CPU, "float32") == 2
 
 
 @pytest.mark.parametrize("fixed", [{"layout": "contiguous"}, {"precision": "bfloat16"},
                                    {"layout": "contiguous", "precision": "float16"}])
-def test_what_is_not_auto_is_kept(clock, whole, fixed):
-    found = choose_layout_and_precision(Timed(), whole.images[:4], auto(**fixed), CPU, seconds=99)
+def test_what_is_not_auto_is_kept(costs, fixed):
+    costs["contiguous", "float16"] = 9.0
+    found = choose_layout_and_precision(small_unet(), auto(**fixed), CPU)
     assert set(fixed.values()) <= set(found)
-    assert len(Timed.calls) == (0 if len(fixed) == 2 else 4)
+    assert all(set(fixed.values()) <= set(tried) for tried in costs["tried"])
 
 
 @pytest.mark.parametrize("kind, capability, dim, found", [
@@ -501,8 +492,7 @@ def test_what_is_not_auto_is_kept(clock, whole, fixed):
 def test_on_a_gpu_a_rule_decides_without_a_trial(monkeypatch, kind, capability, dim, found):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     model = models.UNet(1, 1, dim=dim, features=2)
-    images = torch.zeros(1, 1, *[16] * dim)
-    assert choose_layout_and_precision(model, images, auto(), torch.device(kind)) == found
+    assert choose_layout_and_precision(model, auto(), torch.device(kind)) == found
 
 
 def test_layouts_have_the_names_that_torch_gives_them_in_2d_and_3d():
@@ -514,8 +504,8 @@ def test_layouts_have_the_names_that_torch_gives_them_in_2d_and_3d():
 
 
 def test_a_trial_works_in_3d():
-    solid, volumes = models.UNet(1, 1, dim=3, features=2), torch.randn(2, 1, 32, 32, 32)
-    layout, precision = choose_layout_and_precision(solid, volumes, auto(precision="float32"), CPU)
+    solid = models.UNet(1, 1, dim=3, features=2)
+    layout, precision = choose_layout_and_precision(solid, auto(precision="float32"), CPU)
     assert layout in config_file.LAYOUTS and precision == "float32"
 
 

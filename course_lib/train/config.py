@@ -1,6 +1,5 @@
 """What a training is done with: settings, schedule, memory layout and precision."""
 
-import copy
 import itertools
 import math
 import time
@@ -10,12 +9,12 @@ import torch
 
 from course_lib import predict
 from course_lib.errors import CourseError
+from course_lib.models.blocks import DoubleConv
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "bfloat16", "float16")
 LAYOUTS = ("contiguous", "channels_last")
-TRIAL_PIXELS = 64     # side of the corner that layouts and precisions are tried out on
 
 
 @dataclass(frozen=True)
@@ -87,44 +86,43 @@ def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def choose_layout_and_precision(model: torch.nn.Module, images: torch.Tensor, config: TrainConfig,
-                                device: torch.device, seconds: float = 1.0) -> tuple[str, str]:
-    """Fill in "auto" by a short trial on a copy of the model; nothing else is touched.
+def _step_seconds(block: torch.nn.Module, image: torch.Tensor, device: torch.device,
+                  precision: str) -> float:
+    """The fastest of a few steps, forward and backward; the first ones, which warm up, included."""
+    took = []
+    for _ in range(6):
+        start = time.perf_counter()
+        with predict.autocast(device, precision):
+            features = block(image)
+        features.float().sum().backward()
+        took.append(time.perf_counter() - start)
+    return min(took)
 
-    On a CPU the fastest of the candidates is taken: bfloat16 is several times faster where the
-    processor has AMX or AVX512-bf16 and ten times slower where not. Elsewhere: channels_last for
-    2D, contiguous for 3D (slower otherwise, pytorch issue 59168); bfloat16 on GPUs from Ampere on,
-    float16 on older ones, float32 on mps.
 
-    Args:
-        images: a few prepared training images (n, C, H, W).
-        seconds: once these have passed, no further candidate is tried.
+def choose_layout_and_precision(model: torch.nn.Module, config: TrainConfig,
+                                device: torch.device) -> tuple[str, str]:
+    """Fill in "auto": on a CPU by a trial of a fraction of a second, elsewhere by rule.
+
+    The trial times one double convolution in every candidate, 2D or 3D as the model is. That
+    bfloat16 "is supported" says nothing: it is several times faster where the processor has AMX or
+    AVX512-bf16, and ten times slower where not. Rules: channels_last for 2D, contiguous for 3D
+    (slower otherwise, pytorch issue 59168); bfloat16 on GPUs from Ampere on, float16 on older
+    ones, float32 on mps.
     """
     layouts = LAYOUTS if config.layout == "auto" else (config.layout,)
     precisions = PRECISIONS[:2] if config.precision == "auto" else (config.precision,)
+    dim = 3 if any(weight.ndim == 5 for weight in model.parameters()) else 2
     if device.type != "cpu":
-        is_2d = all(weight.ndim != 5 for weight in model.parameters())
+        half = "float32"
         if device.type == "cuda":
             half = "bfloat16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float16"
-        else:
-            half = "float32"
-        return (layouts[-1] if is_2d else layouts[0],
+        return (layouts[-1] if dim == 2 else layouts[0],
                 half if config.precision == "auto" else config.precision)
-    if len(layouts) == len(precisions) == 1:
-        return layouts[0], precisions[0]
-    took, begin = {}, time.perf_counter()
-    images = images[:2, ..., :TRIAL_PIXELS, :TRIAL_PIXELS].float()
+    took = {}
     with torch.random.fork_rng(devices=[]):
-        # Best guesses first; float32 before bfloat16, which may crawl.
-        for layout, precision in itertools.product(reversed(layouts), precisions):
-            trial = copy.deepcopy(model).train()
-            trial = trial.to(memory_format=predict.memory_format(trial, layout))
-            for image in (images[:1], images, images):       # the first one warms up
-                start = time.perf_counter()
-                with predict.autocast(device, precision):
-                    logits = trial(image)
-                logits.float().square().mean().backward()
-                took[layout, precision] = time.perf_counter() - start
-            if time.perf_counter() - begin > seconds:
-                break
+        image = torch.rand(2, 32, *{2: (64, 64), 3: (16, 16, 16)}[dim])
+        for layout, precision in itertools.product(layouts, precisions):
+            block = DoubleConv(32, 32, dim=dim)
+            block.to(memory_format=predict.memory_format(block, layout))
+            took[layout, precision] = _step_seconds(block, image, device, precision)
     return min(took, key=took.get)

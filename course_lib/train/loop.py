@@ -113,7 +113,7 @@ def _begin(model, training, validation, loss, augment, config, folder, device) -
     if stored and (stored["device"] == device.type
                    or watch.epochs_written(folder) == config.epochs):
         return stored
-    layout, precision = choose_layout_and_precision(model, training.images[:4], config, device)
+    layout, precision = choose_layout_and_precision(model, config, device)
     resident = _fits(training, device) if config.resident == "auto" else config.resident
     versions = {name: version(name) for name in ("torch", "numpy", "scipy")}
     chosen = {**wanted, "device": device.type, "layout": layout, "precision": precision,
