@@ -1,4 +1,4 @@
-"""Train a recipe on a data set and print its DSC per test patient: `python benchmarks/recipes.py --help`.
+"""Train a recipe and print its DSC per test patient: `python benchmarks/recipes.py --help`.
 
 "reference" is the tutorial's recipe (brain-segmentation-pytorch): ends dropped, pooled soft Dice,
 Adam 1e-4, constant; "course" is lesson 03's. With `--split reference` the ten named patients choose
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--layout", default="auto")
-    parser.add_argument("--seed", type=int, default=42, help="of weights and training, not of the split")
+    parser.add_argument("--seed", type=int, default=42, help="of training, not of the split")
     parser.add_argument("--name", default="recipe")
     o = parser.parse_args()
 
@@ -52,7 +52,8 @@ def main() -> None:
         data.SliceDataset(folder, size=o.size, patients=part, drop_ends=recipe["drop_ends"])
         for part in (split.training, split.validation, reported))
     print(f"{len(training.patients)} patients to train, {len(validation.patients)} to choose, "
-          f"{len(test.patients)} reported ({split.note}); prepared in {time.perf_counter() - start:.1f} s")
+          f"{len(test.patients)} reported ({split.note}); "
+          f"prepared in {time.perf_counter() - start:.1f} s")
     settings_of_training = recipe["config"] | (
         {"learning_rate": o.learning_rate} if o.learning_rate else {})
     config = train.TrainConfig(epochs=o.epochs, batch_size=o.batch_size, seed=o.seed,

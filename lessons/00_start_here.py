@@ -30,7 +30,7 @@
 
 # %%
 START = time.perf_counter()
-PATIENTS, SIZE, FEATURES, EPOCHS = {"tiny": (5, 64, 4, 4), "cpu": (8, 96, 8, 24),
+PATIENTS, SIZE, FEATURES, EPOCHS = {"tiny": (5, 64, 8, 8), "cpu": (8, 96, 8, 24),
                                     "gpu": (8, 128, 16, 40)}[PROFILE]
 folder = data.fetch("lgg-phantom", patients=PATIENTS)
 names = [path.name for path in data.find_patients(folder)]
@@ -43,8 +43,8 @@ middle = int(patient.target.sum(axis=(1, 2)).argmax())          # the slice with
 channels = [patient.image[middle, :, :, c] for c in range(3)]
 sequences = ["T1", "FLAIR", "T1 after contrast agent"]
 show.contact_sheet(channels, targets=[None, patient.target[middle], None], titles=sequences,
-                   columns=3, alt="One slice of the first patient in three sequences; the tumour is "
-                                  "outlined in FLAIR.")
+                   columns=3, alt="One slice of the first patient in three sequences; the tumour "
+                                  "is outlined in FLAIR.")
 
 # %% [markdown]
 # The same slice three times. The outline in the middle is the target. Look for it in the two other
@@ -104,8 +104,8 @@ show.contact_sheet([p.image[s, :, :, 1] for p, s in zip(found, most, strict=True
                    [p.mask[s] for p, s in zip(found, most, strict=True)],
                    [p.target[s] for p, s in zip(found, most, strict=True)],
                    titles=[f"{p.patient}\nDSC {metrics.dsc(p.mask, p.target):.3f}" for p in found],
-                   columns=len(found), alt="Test patients, the slice with most tumour: target solid "
-                                           "blue, prediction dashed orange.")
+                   columns=len(found), alt="Test patients, the slice with most tumour: target "
+                                           "solid blue, prediction dashed orange.")
 
 # %% [markdown]
 # Solid blue is what the expert drew, dashed orange what the network predicts for patients it has
@@ -135,7 +135,7 @@ for path in sorted(run.folder.rglob("*")):
         print(f"{path.relative_to(run.folder).as_posix():60} {path.stat().st_size / 1024:8.1f} KB")
 
 # %% [markdown]
-# - `config.json`: patients, preparation, network, loss, training, versions. Open it: it is meant to be read.
+# - `config.json`: patients, preparation, network, loss, training, versions. It is meant to be read.
 # - `history.csv`: losses and DSC after every epoch. `tensorboard/`: the same for TensorBoard.
 # - `last.pt`: all that is needed to go on after a stop. `best.pt`: the weights of the best epoch.
 

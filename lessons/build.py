@@ -49,7 +49,7 @@ def stale() -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="change nothing, fail where they differ")
+    parser.add_argument("--check", action="store_true", help="only compare")
     if parser.parse_args().check:
         names = stale()
         if names:

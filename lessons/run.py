@@ -1,7 +1,7 @@
-"""Run the lessons top to bottom and leave them as HTML: `python lessons/run.py 00 03 --profile tiny`.
+"""Run the lessons top to bottom and leave them as HTML: `python lessons/run.py --help`.
 
-Everything goes to a fresh folder build/course-<date>-<time>/: the executed notebooks, their HTML, an
-index page, and in runs/ the run folders with their pictures. Nothing older is touched.
+Everything goes to a fresh folder build/course-<date>-<time>/: the executed notebooks, their HTML,
+an index page, and in runs/ the run folders with their pictures. Nothing older is touched.
 """
 
 import argparse
@@ -18,10 +18,14 @@ from nbconvert import HTMLExporter
 
 from course_lib import settings
 
+STYLE = ("body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+         "figure{display:inline-block;margin:.5rem;max-width:18rem;vertical-align:top}"
+         "img{max-width:100%}figcaption{font-size:.8rem}")
 CHECKOUT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = CHECKOUT / "notebooks"
-# Minutes each lesson takes, measured on two CPU cores (tiny, cpu); a GPU is faster. See docs/results.md.
-MINUTES = {"00": {"tiny": 0.3, "cpu": 1.2, "gpu": 1.0}, "03": {"tiny": 0.5, "cpu": 4.5, "gpu": 8.0}}
+# What each lesson takes: measured on two CPU cores (docs/results.md); gpu is an estimate.
+MINUTES = {"00": {"tiny": 0.5, "cpu": 1.2, "gpu": 1.0},
+           "03": {"tiny": 0.5, "cpu": 4.5, "gpu": 8.0}}
 
 
 def choose(wanted: list[str]) -> list[Path]:
@@ -55,14 +59,14 @@ def execute(notebook: Path, output: Path) -> str | None:
 
 
 def make_still(node: nbformat.NotebookNode) -> None:
-    """Replace what needs a kernel or a server: widgets by their still pictures, TensorBoard by a word."""
+    """Replace what needs a kernel or a server: widgets by still pictures, TensorBoard by a word."""
     for cell in node.cells:
         for data in (output.get("data", {}) for output in cell.get("outputs", [])):
             if "text/html" in data:
                 data.pop("application/vnd.jupyter.widget-view+json", None)
                 if "tensorboard-frame" in data["text/html"]:
-                    data["text/html"] = ("<p>TensorBoard runs here while the notebook does; a saved page "
-                                         "has no server.</p>")
+                    data["text/html"] = ("<p>TensorBoard runs here while the notebook does; a "
+                                         "saved page has no server.</p>")
     node.metadata.pop("widgets", None)
 
 
@@ -70,20 +74,18 @@ def write_index(output: Path, rows: list[tuple[Path, float, str | None]], profil
     """The page that leads to everything that was made."""
     lessons = "".join(
         f'<li><a href="{notebook.stem}.html">{notebook.stem.replace("_", " ")}</a>: '
-        f'{seconds / 60:.1f} minutes{"" if error is None else f" — failed: {html.escape(error)}"}</li>'
+        f"{seconds / 60:.1f} minutes{f', failed: {html.escape(error)}' if error else ''}</li>"
         for notebook, seconds, error in rows)
     runs = "".join(f'<li><a href="{path.relative_to(output).as_posix()}/">{path.name}</a></li>'
                    for path in sorted((output / "runs").glob("*/")))
     pictures = "".join(
-        f'<figure><img src="{path.relative_to(output).as_posix()}" alt="{path.stem}" loading="lazy">'
+        f'<figure><img src="{path.relative_to(output).as_posix()}" alt="{path.stem}">'
         f"<figcaption>{path.parent.parent.name}: {path.stem}</figcaption></figure>"
         for path in sorted((output / "runs").glob("*/pictures/*")))
     index = output / "index.html"
     index.write_text(
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>The course, run</title>'
-        '<meta name="viewport" content="width=device-width"><style>body{font:16px/1.5 sans-serif;'
-        "max-width:60rem;margin:2rem auto;padding:0 1rem}figure{display:inline-block;margin:.5rem;"
-        "max-width:18rem;vertical-align:top}img{max-width:100%}figcaption{font-size:.8rem}</style></head>"
+        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>The course, run</title>"
+        f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style></head>"
         f"<body><h1>The course, run in profile {profile}</h1><h2>Lessons</h2><ul>{lessons}</ul>"
         f"<h2>Run folders</h2><ul>{runs}</ul><h2>Pictures</h2>{pictures}</body></html>\n",
         encoding="utf-8")
@@ -92,8 +94,8 @@ def write_index(output: Path, rows: list[tuple[Path, float, str | None]], profil
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("lessons", nargs="*", help="numbers such as 00 03; all where none is given")
-    parser.add_argument("--profile", choices=settings.PROFILES, help="else what the device suggests")
+    parser.add_argument("lessons", nargs="*", help="numbers such as 00 03; else all")
+    parser.add_argument("--profile", choices=settings.PROFILES, help="else by the device")
     options = parser.parse_args()
     profile = options.profile or settings.profile()
     notebooks = choose(options.lessons)

@@ -7,7 +7,7 @@ import torch
 
 from course_lib import augment, data, losses, metrics, models, predict, settings, show, stats, train
 
-PROFILE = settings.profile()      # "tiny", "cpu" or "gpu": how much is computed; chosen by the device
+PROFILE = settings.profile()      # "tiny", "cpu" or "gpu": how much is computed
 SEED = 42
 print(f"profile {PROFILE}, device {settings.device()}, {os.cpu_count()} cores, "
       f"torch {torch.__version__}, course_lib {importlib.metadata.version('course-lib')}; "

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 import torch
 
-torch.set_num_threads(1)     # networks of the tests are so small that threads only wait for each other
+torch.set_num_threads(1)     # in networks so small, threads only wait for each other
 
 SITES = ("AA", "AA", "BB", "BB")
 
