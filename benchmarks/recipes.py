@@ -14,9 +14,10 @@ import torch
 from course_lib import augment, data, losses, models, predict, settings, show, stats, train
 
 RECIPES = {
-    "reference": {"loss": losses.SoftDice, "drop_ends": True,
+    "reference": {"loss": losses.SoftDice, "drop_ends": True, "augment": augment.affine(),
                   "config": {"learning_rate": 1e-4, "optimizer": "adam"}},
     "course": {"loss": losses.BCEDice, "drop_ends": False,
+               "augment": augment.chain(augment.affine(), augment.scanner()),
                "config": {"learning_rate": 3e-3, "optimizer": "adamw", "weight_decay": 1e-2,
                           "schedule": "cosine"}},
 }
@@ -60,7 +61,7 @@ def main() -> None:
                                precision=o.precision, layout=o.layout, **settings_of_training)
     torch.manual_seed(o.seed)
     model = models.UNet(3, 1, features=o.features)
-    run = train.fit(model, training, validation, loss=recipe["loss"](), augment=augment.affine(),
+    run = train.fit(model, training, validation, loss=recipe["loss"](), augment=recipe["augment"],
                     config=config, folder=settings.runs_folder() / o.name)
     table = predict.evaluate(predict.load(run.folder), test)
     print(show.table(table))

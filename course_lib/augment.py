@@ -40,3 +40,46 @@ def affine(scale: float = 0.05, angle: float = 15.0, flip: float = 0.5) -> Calla
     augment.arguments = {"scale": scale, "angle": angle, "flip": flip}
     augment.__name__ = "affine"
     return augment
+
+
+def scanner(gain: float = 0.3, shift: float = 0.3, bias: float = 0.3) -> Callable:
+    """Random brightness and contrast, as another scanner would have it; each channel its own.
+
+    image · (1 + g + f) + s, with f a smooth field over the slice: the coil's uneven illumination.
+
+    Args:
+        gain: g is even in [-gain, gain].
+        shift: s is even in [-shift, shift], in standard deviations of the z-scored image.
+        bias: f is interpolated between 3 x 3 values that are even in [-bias, bias].
+    Returns:
+        A function (image, target, generator) -> (image, target); the target is not touched.
+        Image (B, C, H, W), any float type, comes back float32. The generator must live on the
+        image's device.
+    """
+
+    def augment(image, target, generator):
+        def even(half, *shape):
+            return half * (2 * torch.rand(shape, generator=generator, device=image.device) - 1)
+
+        count, channels = image.shape[:2]
+        field = functional.interpolate(even(bias, count, channels, 3, 3), image.shape[2:],
+                                       mode="bicubic", align_corners=True)
+        image = image.float() * (1 + even(gain, count, channels, 1, 1) + field)
+        return image + even(shift, count, channels, 1, 1), target
+
+    augment.arguments = {"gain": gain, "shift": shift, "bias": bias}
+    augment.__name__ = "scanner"
+    return augment
+
+
+def chain(*augments: Callable) -> Callable:
+    """Several augmentations as one, in the order given."""
+
+    def augment(image, target, generator):
+        for each in augments:
+            image, target = each(image, target, generator)
+        return image, target
+
+    augment.arguments = {each.__name__: each.arguments for each in augments}
+    augment.__name__ = "chain"
+    return augment

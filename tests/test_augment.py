@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from course_lib.augment import affine
+from course_lib.augment import affine, chain, scanner
 
 SIZE = 64
 CENTRE = (SIZE - 1) / 2                                          # of the image, in pixels
@@ -206,3 +206,45 @@ def test_arguments_are_kept_for_the_config():
     augment = affine(scale=0.1, angle=20, flip=0)
     assert augment.arguments == {"scale": 0.1, "angle": 20, "flip": 0}
     assert augment.__name__ == "affine"
+
+
+def test_scanner_without_amounts_changes_nothing_but_the_type():
+    image, target = torch.randn(2, 3, 16, 16).half(), torch.ones(2, 1, 16, 16, dtype=torch.uint8)
+    moved, same = scanner(0, 0, 0)(image, target, generator())
+    assert moved.dtype == torch.float32 and torch.equal(moved, image.float()) and same is target
+
+
+def test_shift_moves_each_channel_by_a_constant_of_its_own():
+    image = torch.randn(400, 3, 8, 8)
+    moved, _ = scanner(gain=0, shift=0.3, bias=0)(image, None, generator())
+    offsets = (moved - image).flatten(2)
+    assert offsets.std(dim=-1).max() < 1e-6
+    offsets = offsets.mean(dim=-1)                       # (400, 3): even in [-0.3, 0.3]
+    assert offsets.abs().max() <= 0.3 + 1e-6 and abs(offsets.std() - 0.3 / 3 ** 0.5) < 0.01
+    assert torch.corrcoef(offsets.T)[0, 1].abs() < 0.2   # channels are independent
+
+
+def test_gain_stretches_about_zero():
+    image = torch.randn(400, 3, 8, 8)
+    moved, _ = scanner(gain=0.3, shift=0, bias=0)(image, None, generator())
+    factors = (moved / image).flatten(2)
+    assert (factors.amax(dim=-1) - factors.amin(dim=-1)).max() < 1e-4
+    assert factors.min() >= 0.7 - 1e-4 and factors.max() <= 1.3 + 1e-4 and factors.std() > 0.15
+
+
+def test_bias_is_smooth_over_the_slice_and_not_constant():
+    moved, _ = scanner(gain=0, shift=0, bias=0.3)(torch.ones(8, 1, 64, 64), None, generator())
+    field = moved - 1
+    assert field.flatten(1).std(dim=1).min() > 0.02
+    assert field.diff(dim=-1).abs().max() < 0.05         # 0.6 over 32 pixels, cubic: about 0.03
+
+
+def test_a_chain_applies_all_in_order_from_one_generator():
+    image, target = torch.randn(2, 1, 16, 16), torch.zeros(2, 1, 16, 16, dtype=torch.uint8)
+    both = chain(affine(), scanner())
+    one = generator(5)
+    expected = scanner()(*affine()(image, target, one), one)
+    found = both(image, target, generator(5))
+    assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
+    assert both.arguments == {"affine": affine().arguments,
+                              "scanner": {"gain": 0.3, "shift": 0.3, "bias": 0.3}}
