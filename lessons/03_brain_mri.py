@@ -28,7 +28,7 @@
 NAME = "lgg-phantom"              # or "lgg-mri"
 SETTINGS = {
     "tiny": {"patients": 8, "size": 64, "features": 8, "epochs": 7},
-    "cpu": {"patients": 32, "size": 128, "features": 16, "epochs": 16},
+    "cpu": {"patients": 32, "size": 128, "features": 8, "epochs": 14},
     "gpu": {"patients": 40, "size": 256, "features": 32, "epochs": 60},
 }[PROFILE]
 folder = data.fetch(NAME, patients=SETTINGS["patients"])
@@ -145,8 +145,9 @@ reason = ""                # one sentence: what can the network know that a thre
 #
 # The network is a U-Net with a loss that adds pixel-wise cross-entropy and overlap (lesson 04
 # takes it apart). Each step draws patients evenly and, within a patient, slices with tumour more
-# often; turns, scales and mirrors them; and moves the weights a little. After each *epoch* (as
-# many draws as there are slices) the validation patients are scored.
+# often; turns, scales and mirrors them, and makes them brighter or darker as another scanner would;
+# and moves the weights a little. After each *epoch* (as many draws as there are slices) the
+# validation patients are scored.
 
 # %%
 config = train.TrainConfig(epochs=SETTINGS["epochs"], batch_size=16 if PROFILE != "tiny" else 8,
@@ -177,7 +178,7 @@ def new_model():
 import functools
 import signal
 
-plain = augment.affine()
+plain = augment.chain(augment.affine(), augment.scanner())
 seen = []
 
 

@@ -32,7 +32,7 @@ PIXELS = 256
 # Brightness of each tissue in the three sequences, white matter in T1 being 0.6.
 #                 pre-contrast, FLAIR, post-contrast
 TISSUES = {"white": (0.60, 0.42, 0.60), "grey": (0.46, 0.52, 0.48), "fluid": (0.18, 0.10, 0.18),
-           "bone": (0.06, 0.05, 0.06), "fat": (1.00, 0.85, 0.95), "muscle": (0.40, 0.38, 0.50),
+           "bone": (0.06, 0.05, 0.06), "fat": (1.00, 0.72, 0.95), "muscle": (0.40, 0.38, 0.50),
            "eye": (0.16, 0.12, 0.16)}
 # Site code as in the real set: share of patients, slice thickness, pixel, noise, bias, fat gain.
 SITES = {"CS": (0.15, 5.5, 0.90, 0.020, 0.15, 1.6), "DU": (0.40, 5.0, 0.94, 0.015, 0.10, 1.0),
@@ -130,12 +130,12 @@ def _slice_points(random: np.random.Generator, thickness: float, pixel: float) -
 
 
 def _draw_glioma(random: np.random.Generator, seeds: np.ndarray) -> Glioma:
-    radius = np.clip(random.lognormal(np.log(26), 0.33), 10, 42)
+    radius = np.clip(random.lognormal(np.log(25), 0.33), 10, 42)
     return Glioma(centre=seeds[random.integers(len(seeds))],
                   axes=radius * random.lognormal(0, 0.22, 3), softness=random.uniform(1.0, 4.0),
-                  flair=random.uniform(1.6, 2.6), t1=random.uniform(0.55, 0.95),
+                  flair=random.uniform(1.75, 2.7), t1=random.uniform(0.55, 0.95),
                   ring=random.uniform(1.3, 2.0) if random.random() < 0.35 else 0.0,
-                  cyst=random.uniform(0.3, 0.6) if random.random() < 0.2 else 0.0)
+                  cyst=random.uniform(0.3, 0.6) if random.random() < 0.12 else 0.0)
 
 
 def _head(atlas: torch.Tensor, points: torch.Tensor, random: np.random.Generator,
