@@ -24,7 +24,7 @@ lab: .venv/course
 test: .venv/test
 	$(BIN)/python -m pytest
 	@rm -rf build/test && mkdir -p build/test
-	COURSE_PROFILE=tiny COURSE_RUNS=$(CURDIR)/build/test/runs COURSE_CACHE=$(CURDIR)/build/test/cache \
+	COURSE_PROFILE=tiny COURSE_RUNS="$(CURDIR)/build/test/runs" COURSE_CACHE="$(CURDIR)/build/test/cache" \
 	  http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 \
 	  $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
 
@@ -53,7 +53,7 @@ clean:
 
 .venv/course: .venv/python $(READS)
 ifeq ($(TORCH),cpu)
-	@$(PIP) -c constraints.txt --index-url https://download.pytorch.org/whl/cpu torch torchvision
+	@$(PIP) -c constraints.txt --no-deps --index-url https://download.pytorch.org/whl/cpu torch torchvision
 endif
 	@$(PIP) -c constraints.txt -e .
 	@touch $@

@@ -47,11 +47,10 @@ def main() -> None:
     names = [path.name for path in data.find_patients(folder)]
     split = (data.reference_split(names) if o.split == "reference" else
              data.split_patients(names, validation=o.validation, test=o.test))
-    reported = split.test or split.validation
     start = time.perf_counter()
     training, validation, test = (
         data.SliceDataset(folder, size=o.size, patients=part, drop_ends=recipe["drop_ends"])
-        for part in (split.training, split.validation, reported))
+        for part in (split.training, split.validation, split.reported))
     print(f"{len(training.patients)} patients to train, {len(validation.patients)} to choose, "
           f"{len(test.patients)} reported ({split.note}); "
           f"prepared in {time.perf_counter() - start:.1f} s")

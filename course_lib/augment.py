@@ -6,6 +6,8 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
+from course_lib.errors import CourseError
+
 
 def affine(scale: float = 0.05, angle: float = 15.0, flip: float = 0.5) -> Callable:
     """Random scale, rotation and horizontal flip of 2D slices, each image of the batch its own.
@@ -18,12 +20,15 @@ def affine(scale: float = 0.05, angle: float = 15.0, flip: float = 0.5) -> Calla
         angle: degrees, even in [-angle, angle].
         flip: probability of a left-right flip.
     Returns:
-        A function (image, target, generator) -> (image, target). Image (B, C, H, W), any float
+        A function (image, target, generator) -> (image, target). Image (B, C, H, H), any float
         type, bilinear, comes back float32; target (B, 1, H, W), nearest, keeps its type; 0
         comes in from outside. The generator must live on the image's device.
     """
 
     def augment(image, target, generator):
+        if image.shape[-2] != image.shape[-1]:
+            raise CourseError(what=f"image has shape {tuple(image.shape)}", where="augment.affine",
+                              cure="prepare square slices: a rotation would shear these")
         count, device = len(image), image.device
         zoom, turn, mirror = torch.rand(3, count, generator=generator, device=device)
         zoom = 1 + scale * (2 * zoom - 1)
@@ -80,6 +85,7 @@ def chain(*augments: Callable) -> Callable:
             image, target = each(image, target, generator)
         return image, target
 
-    augment.arguments = {each.__name__: each.arguments for each in augments}
+    augment.arguments = {"steps": [{"name": each.__name__, **each.arguments}
+                                   for each in augments]}
     augment.__name__ = "chain"
     return augment

@@ -205,7 +205,8 @@ def evaluate(predictor: Predictor, dataset: SliceDataset) -> list[dict]:
     Returns:
         Rows as from `scores`.
     """
-    table = scores(patients(predictor, dataset))
+    table = [row for name in dataset.patients       # one at a time: volumes are large
+             for row in scores({name: predictor.patient(dataset.folder / name)})]
     if predictor.folder:
         write_table(predictor.folder / "scores.csv", table)
     return table

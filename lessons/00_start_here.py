@@ -22,8 +22,9 @@
 # A brain scan is a stack of *slices*: pictures through the head, a few millimetres apart. Ours
 # show three *sequences*, three ways to make tissue visible, stored as the three channels of an
 # image: T1 before contrast agent, FLAIR, and T1 after contrast agent. In FLAIR, water-rich swollen
-# tissue is bright, and that is where low-grade tumours (*gliomas*) show. A specialist has outlined
-# the tumour in every slice; that outline is the *target* the network learns from.
+# tissue is bright, and that is where low-grade tumours (*gliomas*) show. In real data a specialist
+# has outlined the tumour in every slice; here the simulation knows where it put it. That outline is
+# the *target* the network learns from.
 #
 # These eight patients are a simulation: real anatomy (an average of 152 healthy brains), invented
 # tumours. Lesson 03 uses the same code on real patients by changing one name.
@@ -70,8 +71,8 @@ reason = ""                # one sentence
 
 # %%
 split = data.split_patients(names, validation=1, test=PATIENTS // 4, seed=SEED)
-training, validation, test = (data.SliceDataset(folder, size=SIZE, patients=part)
-                              for part in split[:3])
+training, validation, test = (data.SliceDataset(folder, size=SIZE, patients=part, drop_ends=False)
+                              for part in split)
 print(f"{len(training)} training slices of {len(split.training)} patients, "
       f"{len(validation)} for validation, {len(test)} to test")
 
@@ -108,10 +109,10 @@ show.contact_sheet([p.image[s, :, :, 1] for p, s in zip(found, most, strict=True
                                            "solid blue, prediction dashed orange.")
 
 # %% [markdown]
-# Solid blue is what the expert drew, dashed orange what the network predicts for patients it has
-# never seen. Where both lines run together the network is right. Few patients taught it, so expect
-# misses; and two test patients say little: another pair could move the mean by 0.2 or more. Lesson
-# 03 does it with more patients, lesson 06 says how many it takes.
+# Solid blue is the target, dashed orange what the network predicts for patients it has never seen.
+# Where both lines run together the network is right. Few patients taught it, so expect misses; and
+# one or two test patients say little: another pair would give another mean. Lesson 03 does it with
+# more patients, lesson 06 says how many it takes.
 
 # %% [markdown]
 # ## 3 · Move it yourself
@@ -143,8 +144,8 @@ for path in sorted(run.folder.rglob("*")):
 show.curves(run.history, alt="Training of the first network.")
 
 # %% [markdown]
-# The loss falls while the DSC on the validation patient rises, in jumps: with one patient for
-# validation a few pixels decide. The best epoch is kept, wherever it was.
+# Left: the loss should fall. Right: the DSC moves in jumps, for with one validation patient a few
+# pixels decide. The best epoch is kept, wherever it was.
 
 # %%
 assert mean > 0, "even a few seconds of training should find some tumour"

@@ -6,6 +6,7 @@ import torch
 from scipy import ndimage
 
 from course_lib.augment import affine, chain, scanner
+from course_lib.errors import CourseError
 
 SIZE = 64
 CENTRE = (SIZE - 1) / 2                                          # of the image, in pixels
@@ -246,5 +247,11 @@ def test_a_chain_applies_all_in_order_from_one_generator():
     expected = scanner()(*affine()(image, target, one), one)
     found = both(image, target, generator(5))
     assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
-    assert both.arguments == {"affine": affine().arguments,
-                              "scanner": {"gain": 0.3, "shift": 0.3, "bias": 0.3}}
+    assert both.arguments == {"steps": [{"name": "affine", **affine().arguments},
+                                        {"name": "scanner", **scanner().arguments}]}
+    assert chain(scanner(), affine()).arguments != both.arguments
+
+
+def test_slices_that_are_not_square_are_refused_for_they_would_be_sheared():
+    with pytest.raises(CourseError, match=r"\(1, 1, 8, 16\).*square"):
+        affine()(torch.zeros(1, 1, 8, 16), torch.zeros(1, 1, 8, 16), generator())

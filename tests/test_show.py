@@ -335,7 +335,7 @@ def test_slice_viewer_begins_at_the_slice_with_most_tumour():
     assert shown.picture.format == "png"
     assert np.array_equal(pixels(shown.picture.value), expected)
     # Prediction 32 voxels, target 48, both 32: 2 · 32 / 80.
-    assert shown.caption.value.startswith("slice 3 of 4, threshold 0.50: patient DSC 0.800, ")
+    assert shown.caption.value.startswith("slice 3 of 4, threshold 0.50: patient DSC 0.800. ")
     assert "Target solid, prediction dashed" in shown.caption.value
 
 
@@ -392,7 +392,7 @@ def test_slice_viewer_shows_a_patient_without_target():
     viewer = show.slice_viewer({"mine": patient(target=False)}, score=metrics.dsc)
     shown = parts(viewer)
     assert shown.slice.value == 3                                # most prediction
-    assert shown.caption.value.startswith("slice 3 of 4, threshold 0.50, all components kept. ")
+    assert shown.caption.value.startswith("slice 3 of 4, threshold 0.50. ")
     assert "DSC" not in shown.caption.value and "arget" not in shown.caption.value
     assert not is_colour(pixels(shown.picture.value), TARGET).any()
     assert "DSC" not in viewer.picture.alt
@@ -407,7 +407,7 @@ def test_slice_viewer_shows_a_patient_with_an_empty_target():
     assert shown.slice.value == 3
     assert "threshold 0.50: patient DSC 0.000" in shown.caption.value     # false positives
     shown.threshold.value = 0.96                                 # nothing there, nothing predicted
-    assert "threshold 0.96, all components kept" in shown.caption.value
+    assert "threshold 0.96" in shown.caption.value
     assert "DSC" not in shown.caption.value
 
 

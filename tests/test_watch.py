@@ -47,9 +47,9 @@ def test_history_comes_back_as_numbers_to_the_last_digit(tmp_path):
 
 def test_a_run_without_a_whole_epoch_has_no_history_file(tmp_path):
     watch.write_history(tmp_path, [])
-    assert not list(tmp_path.iterdir()) and watch.epochs_written(tmp_path) == 0
+    assert not list(tmp_path.iterdir()) and watch.read_history(tmp_path) == []
     watch.write_history(tmp_path, [row(1), row(2)])
-    assert watch.epochs_written(tmp_path) == 2
+    assert len(watch.read_history(tmp_path)) == 2
 
 
 def test_scalars_of_every_epoch_are_in_tensorboard(tmp_path, dataset):

@@ -18,9 +18,10 @@ def can_write(folder: Path) -> bool:
     """Whether files can be made in a folder; it is made where it does not exist."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
     except OSError:
         return False
-    return os.access(folder, os.W_OK)
 
 
 def write_atomically(path: Path, write: Callable) -> None:

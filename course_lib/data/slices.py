@@ -126,11 +126,13 @@ def _stack(arrays: list[np.ndarray], files: list[Path], expected: str, fits) -> 
 def _read_target(image_files: list[Path], shape: tuple[int, int, int]) -> np.ndarray:
     """(S, H, W) uint8 of 0 and 1."""
     files = [mask_of(path) for path in image_files]
-    stray = set(image_files[0].parent.glob("*_mask.tif*")) - set(files)
+    stray = {path for path in image_files[0].parent.iterdir()
+             if (match := NAME.match(path.name)) and match["mask"]} - set(files)
     for path, problem in [(path, "the mask is missing") for path in files if not path.is_file()] + \
                          [(path, "a mask without an image") for path in sorted(stray)]:
         raise DataError(what=problem, where=f"{path.parent.name}/{path.name}",
-                        cure="every <name>.tif needs its <name>_mask.tif, and the reverse")
+                        cure="every <name>.tif needs its <name>_mask.tif, and the reverse; to "
+                             "predict a patient without masks, take with_target=False")
     target = _stack([_read_tif(path) for path in files], files, f"{shape[1:]}",
                     lambda found: found == shape[1:])
     values = np.unique(target)
@@ -176,6 +178,9 @@ class SliceDataset:
                               cure="use 'raise' or 'skip'")
         folders = {path.name: path for path in find_patients(folder)}
         names = list(folders) if patients is None else list(patients)
+        if not names:
+            raise DataError(what="an empty list of patients", where="SliceDataset",
+                            cure="give at least one; a split without test part has .reported")
         missing = [name for name in names if name not in folders]
         if missing:
             raise DataError(what=f"{len(missing)} of {len(names)} patients are not there, "

@@ -22,7 +22,17 @@ class Split(NamedTuple):
     training: list[str]
     validation: list[str]
     test: list[str]
-    note: str = "the test patients choose nothing"
+
+    @property
+    def reported(self) -> list[str]:
+        """The test patients, or, where a split has none, the validation patients."""
+        return self.test or self.validation
+
+    @property
+    def note(self) -> str:
+        """What scores of the reported patients are worth."""
+        return ("the test patients choose nothing" if self.test else
+                "optimistic: the patients that choose the checkpoint are reported")
 
 
 def split_patients(patients: Iterable[str], *, validation: float, test: float,
@@ -70,4 +80,4 @@ def reference_split(patients: Iterable[str]) -> Split:
                           where="reference_split",
                           cure="use split_patients; the ten belong to the Kaggle LGG set")
     return Split(training=[name for name in names if name not in validation], validation=validation,
-                 test=[], note="optimistic: the patients that choose the checkpoint are reported")
+                 test=[])

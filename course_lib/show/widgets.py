@@ -70,8 +70,7 @@ def slice_viewer(predictions: Mapping, *, score: Callable, channel: int = 1) -> 
         target = None if found.target is None else found.target[row]
         pixels = overlay(found.image[row, ..., channel], mask[row], target, opacity=opacity.value)
         said = _said(": ", _score(score, mask, found.target))
-        alt = (f"slice {position.value} of {len(mask)}, threshold {threshold.value:.2f}{said}, "
-               "all components kept")
+        alt = f"slice {position.value} of {len(mask)}, threshold {threshold.value:.2f}{said}"
         picture.value = from_array(pixels, alt).data
         lines = "Prediction dashed" if target is None else "Target solid, prediction dashed"
         caption.value = f"{alt}. {lines}; the patient's right is on the left."

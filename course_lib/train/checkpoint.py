@@ -109,7 +109,7 @@ class State:
             self.generator.set_state(stored["generator"])
         else:           # a state fits one kind of device only: on another, other draws follow
             self.generator.manual_seed(self.generator.initial_seed() + len(self.history))
-        if watch.epochs_written(self.folder) != len(self.history):
+        if len(watch.read_history(self.folder)) != len(self.history):
             self._follow()
 
     def _follow(self) -> None:

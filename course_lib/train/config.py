@@ -34,7 +34,8 @@ class TrainConfig:
         precision: "float32", "bfloat16" or "float16"; "auto" likewise.
         resident: keep the data on the device; "auto" does so where they take less than half of
             its free memory, else they are streamed from main memory.
-        deterministic: on a GPU, choose algorithms that repeat to the bit; slower.
+        deterministic: on a GPU, choose algorithms that repeat to the bit; slower. cuBLAS also
+            wants CUBLAS_WORKSPACE_CONFIG=:4096:8 set before Python starts.
     """
 
     epochs: int
@@ -105,19 +106,19 @@ def choose_layout_and_precision(model: torch.nn.Module, config: TrainConfig,
 
     The trial times one double convolution in every candidate, 2D or 3D as the model is. That
     bfloat16 "is supported" says nothing: it is several times faster where the processor has AMX or
-    AVX512-bf16, and ten times slower where not. Rules: channels_last for 2D, contiguous for 3D
-    (slower otherwise, pytorch issue 59168); bfloat16 on GPUs from Ampere on, float16 on older
-    ones, float32 on mps.
+    AVX512-bf16, and ten times slower where not. Rules: on a GPU channels_last for 2D, contiguous
+    for 3D (slower otherwise, pytorch issue 59168), bfloat16 from Ampere on, float16 on older ones;
+    on mps the plain way, contiguous and float32.
     """
     layouts = LAYOUTS if config.layout == "auto" else (config.layout,)
     precisions = PRECISIONS[:2] if config.precision == "auto" else (config.precision,)
     dim = 3 if any(weight.ndim == 5 for weight in model.parameters()) else 2
-    if device.type != "cpu":
-        half = "float32"
-        if device.type == "cuda":
-            half = "bfloat16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float16"
+    if device.type == "cuda":
+        half = "bfloat16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float16"
         return (layouts[-1] if dim == 2 else layouts[0],
                 half if config.precision == "auto" else config.precision)
+    if device.type != "cpu":
+        return layouts[0], precisions[0]
     took = {}
     with torch.random.fork_rng(devices=[]):
         image = torch.rand(2, 32, *{2: (64, 64), 3: (16, 16, 16)}[dim])

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -105,17 +106,19 @@ def _begin(model, training, validation, loss, augment, config, folder, device) -
     """The run's config: a stored one that fits, or a new one, written to config.json."""
     wanted = {
         "data": {"geometry": training.geometry, "training": training.patients,
-                 "validation": validation.patients},
+                 "validation": validation.patients,
+                 "targets": [zlib.crc32(part.targets.numpy()) for part in (training, validation)]},
         "model": describe(model), "loss": describe(loss), "augment": describe(augment),
         "training": asdict(config),
     }
     stored = checkpoint.stored_config(folder, wanted)
     if stored and (stored["device"] == device.type
-                   or watch.epochs_written(folder) == config.epochs):
+                   or len(watch.read_history(folder)) == config.epochs):
         return stored
     layout, precision = choose_layout_and_precision(model, config, device)
     resident = _fits(training, device) if config.resident == "auto" else config.resident
-    versions = {name: version(name) for name in ("torch", "numpy", "scipy")}
+    versions = {name: version(name) 
+                for name in ("course-lib", "torch", "numpy", "scipy")}
     chosen = {**wanted, "device": device.type, "layout": layout, "precision": precision,
               "resident": resident, "threads": torch.get_num_threads(), "versions": versions}
     text = json.dumps(chosen, indent=1).encode()
@@ -127,8 +130,7 @@ def _start(model: torch.nn.Module, config: TrainConfig, chosen: dict, folder: Pa
            device: torch.device) -> checkpoint.State:
     """The state a new run begins with, or an interrupted one goes on from."""
     checkpoint.seed(config.seed)
-    if config.deterministic:
-        torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.use_deterministic_algorithms(config.deterministic, warn_only=True)
     torch.backends.cudnn.benchmark = not config.deterministic
     model.to(device, memory_format=predict.memory_format(model, chosen["layout"]))
     optimizer = OPTIMIZERS[config.optimizer](model.parameters(), lr=config.learning_rate,

@@ -14,14 +14,12 @@ from course_lib.predict import write_table
 
 
 def read_history(folder: str | Path) -> list[dict[str, float]]:
-    """The rows of a run's history.csv: one per epoch, all numbers."""
-    with open(Path(folder) / "history.csv", encoding="utf-8", newline="") as file:
+    """The rows of a run's history.csv: one per epoch, all numbers; none before the first ended."""
+    path = Path(folder) / "history.csv"
+    if not path.is_file():
+        return []
+    with open(path, encoding="utf-8", newline="") as file:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-
-
-def epochs_written(folder: Path) -> int:
-    """Rows of a run's history.csv; 0 where there is none yet."""
-    return len(read_history(folder)) if (folder / "history.csv").is_file() else 0
 
 
 def write_history(folder: Path, history: list[dict]) -> None:
