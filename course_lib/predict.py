@@ -238,6 +238,7 @@ def export(predictions: dict[str, Prediction], folder: str | Path) -> Path:
             target = None if found.target is None else found.target[position]
             mask, start = found.mask[position], f"{name}_{number}"
             outlined = show.overlay(found.image[position, :, :, 1], mask, target)
-            Image.fromarray(outlined).save(home / name / f"{start}_outlined.png")
+            Image.fromarray(outlined).save(home / name / f"{start}_outlined.png",
+                                           compress_level=1)
             Image.fromarray(mask * 255).save(home / name / f"{start}_mask.png")
     return Path(shutil.make_archive(str(home), "zip", root_dir=home))

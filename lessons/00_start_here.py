@@ -31,7 +31,7 @@
 
 # %%
 START = time.perf_counter()
-PATIENTS, SIZE, FEATURES, EPOCHS = {"tiny": (5, 64, 8, 8), "cpu": (8, 96, 8, 24),
+PATIENTS, SIZE, FEATURES, EPOCHS = {"tiny": (6, 64, 8, 10), "cpu": (8, 96, 8, 24),
                                     "gpu": (8, 128, 16, 40)}[PROFILE]
 folder = data.fetch("lgg-phantom", patients=PATIENTS)
 names = [path.name for path in data.find_patients(folder)]
@@ -54,7 +54,7 @@ show.contact_sheet(channels, targets=[None, patient.target[middle], None], title
 # %% [markdown]
 # ## 2 · A network in a few seconds
 #
-# Five patients (three in the tiny profile) teach the network, one is for *validation*: it tells
+# Five patients (four in the tiny profile) teach the network, one is for *validation*: it tells
 # when the network was best. What is left is the *test*: these patients choose nothing, so what we
 # measure on them is honest.
 #
@@ -148,7 +148,7 @@ show.curves(run.history, alt="Training of the first network.")
 # pixels decide. The best epoch is kept, wherever it was.
 
 # %%
-assert mean > 0, "even a few seconds of training should find some tumour"
+assert max(mean, run.best["prepared_dsc"]) > 0.1, "a few seconds should find some tumour"
 assert run.history[-1]["training_loss"] < run.history[0]["training_loss"]
 
 # %% [markdown]

@@ -72,8 +72,9 @@ def _atlas() -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
     distance = distance.astype(np.float32)
     seeds = np.argwhere((white > 0.6) & (distance < -6))[::7] + np.asarray(corner)
     seeds = seeds[(seeds[:, 2] > -15) & (np.abs(seeds[:, 0]) > 8)]      # cerebrum, off the midline
-    channels = np.stack([grey, white, t1, distance / 100])
-    return torch.from_numpy(channels.transpose(0, 3, 2, 1).copy()), corner, seeds
+    channels = [torch.from_numpy(part).permute(2, 1, 0)
+                for part in (grey, white, t1, distance / 100)]
+    return torch.stack(channels), corner, seeds
 
 
 def _sample(volume: torch.Tensor, corner: torch.Tensor, step: float,

@@ -108,16 +108,17 @@ def overlay(image: np.ndarray, prediction: np.ndarray | None = None,
         (zoom·H, zoom·W, 3) uint8.
     """
     picture = np.repeat(grey(image, window)[..., None], 3, axis=-1)
-    picture = picture.repeat(zoom, axis=0).repeat(zoom, axis=1).astype(np.float32)
+    picture = picture.repeat(zoom, axis=0).repeat(zoom, axis=1)
     thickness = max(1, zoom // 2, round(len(picture) / 200))     # seen in a sheet of four, too
     for mask, colour, dashed in ((target, colours[0], False), (prediction, colours[1], True)):
-        if mask is not None:
+        if mask is not None and np.any(mask):
             mask = np.asarray(mask, dtype=bool).repeat(zoom, axis=0).repeat(zoom, axis=1)
             line = mask & ~ndimage.binary_erosion(mask, iterations=thickness)
             if dashed:
                 line = _dashes(line, mask, 4 * thickness + 2)
-            picture[line] += opacity * (np.array(ImageColor.getrgb(colour)) - picture[line])
-    return picture.round().astype(np.uint8)
+            mixed = (1 - opacity) * picture[line] + opacity * np.array(ImageColor.getrgb(colour))
+            picture[line] = mixed.round()
+    return picture
 
 
 def contact_sheet(images: list[np.ndarray], predictions: list | None = None,
