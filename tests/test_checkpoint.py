@@ -21,6 +21,9 @@ from course_lib.data import SliceDataset
 from course_lib.errors import CourseError
 from course_lib.train import checkpoint
 
+# A shell may start us with SIGINT ignored (nohup, a job in the background): stop buttons must work.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 EXACT = {"batch_size": 2, "learning_rate": 0.01, "layout": "contiguous", "precision": "float32"}
 
 
