@@ -31,7 +31,7 @@
 
 # %%
 START = time.perf_counter()
-PATIENTS, SIZE, FEATURES, EPOCHS = {"tiny": (6, 64, 8, 10), "cpu": (8, 96, 8, 24),
+PATIENTS, SIZE, FEATURES, EPOCHS = {"tiny": (6, 64, 8, 10), "cpu": (8, 96, 8, 18),
                                     "gpu": (8, 128, 16, 40)}[PROFILE]
 folder = data.fetch("lgg-phantom", patients=PATIENTS)
 names = [path.name for path in data.find_patients(folder)]

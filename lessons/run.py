@@ -24,8 +24,8 @@ STYLE = ("body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding
 CHECKOUT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = CHECKOUT / "notebooks"
 # What each lesson takes: measured on two CPU cores (docs/results.md); gpu is an estimate.
-MINUTES = {"00": {"tiny": 0.5, "cpu": 1.2, "gpu": 1.0},
-           "03": {"tiny": 0.5, "cpu": 4.5, "gpu": 8.0}}
+MINUTES = {"00": {"tiny": 0.5, "cpu": 1.0, "gpu": 1.0},
+           "03": {"tiny": 0.5, "cpu": 3.5, "gpu": 8.0}}
 
 
 def choose(wanted: list[str]) -> list[Path]:
