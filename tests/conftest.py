@@ -8,6 +8,8 @@ import pytest
 import tifffile
 import torch
 
+from course_lib import settings
+
 torch.set_num_threads(1)     # in networks so small, threads only wait for each other
 
 SITES = ("AA", "AA", "BB", "BB")
@@ -25,6 +27,14 @@ def _cache_of_this_session(tmp_path_factory):
 def _runs_of_this_test(tmp_path, monkeypatch):
     """COURSE_RUNS is another folder in each test."""
     monkeypatch.setenv("COURSE_RUNS", str(tmp_path / "runs"))
+
+
+@pytest.fixture(scope="module")
+def on_the_cpu():
+    """The CPU, also where there is something faster."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "device", lambda: torch.device("cpu"))
+        yield
 
 
 def write_patient(folder: Path, name: str = "TEST_AA_0001_20000101", slices: int = 5,

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib import augment, losses, predict, settings, train
+from course_lib import augment, losses, predict, train
 from course_lib.data import SliceDataset
 from course_lib.errors import CourseError
 from course_lib.train import checkpoint
@@ -25,17 +25,7 @@ from course_lib.train import checkpoint
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 EXACT = {"batch_size": 2, "learning_rate": 0.01, "layout": "contiguous", "precision": "float32"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _on_the_cpu():
-    """With one thread: on small images, several would only wait for each other."""
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settings, "device", lambda: torch.device("cpu"))
-        torch.set_num_threads(1)
-        yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
 
 def dropout_net(seed):

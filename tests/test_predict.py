@@ -16,22 +16,12 @@ from conftest import write_patient
 from PIL import Image
 from torch import nn
 
-from course_lib import losses, models, predict, settings, train
+from course_lib import losses, models, predict, train
 from course_lib.data import SliceDataset, geometry, read_patient
 from course_lib.errors import CourseError, DataError
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _on_the_cpu():
-    """With one thread: on small images, several would only wait for each other."""
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settings, "device", lambda: CPU)
-        torch.set_num_threads(1)
-        yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
 
 @pytest.fixture(scope="module")

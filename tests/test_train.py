@@ -15,7 +15,7 @@ from conftest import write_patient
 from scipy import stats
 from torch import nn
 
-from course_lib import augment, losses, models, predict, settings, train
+from course_lib import augment, losses, models, predict, train
 from course_lib.data import SliceDataset
 from course_lib.errors import CourseError
 from course_lib.train import config as config_file
@@ -24,17 +24,7 @@ from course_lib.train.config import choose_layout_and_precision, describe, learn
 
 EXACT = {"batch_size": 2, "learning_rate": 0.01, "layout": "contiguous", "precision": "float32"}
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _on_the_cpu():
-    """With one thread: on small images, several would only wait for each other."""
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settings, "device", lambda: CPU)
-        torch.set_num_threads(1)
-        yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
 
 @pytest.fixture(scope="module")
