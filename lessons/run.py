@@ -24,7 +24,7 @@ STYLE = ("body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding
 CHECKOUT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = CHECKOUT / "notebooks"
 # What each lesson takes: measured on two CPU cores (docs/results.md); gpu is an estimate.
-MINUTES = {"00": {"tiny": 0.5, "cpu": 1.0, "gpu": 1.0},
+MINUTES = {"00": {"tiny": 0.5, "cpu": 0.8, "gpu": 1.0},
            "03": {"tiny": 0.5, "cpu": 3.5, "gpu": 8.0}}
 
 
