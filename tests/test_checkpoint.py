@@ -427,7 +427,7 @@ for number, points in enumerate(json.loads(sys.argv[4])):
 '''
 
 
-def kill_again_and_again(tif_folder, tmp_path, chains):
+def assert_kills_change_nothing(tif_folder, tmp_path, chains):
     """For each chain of moments a run that is killed at each, then ended: equal to an unbroken."""
     (tmp_path / "script.py").write_text(SCRIPT)
     command = [sys.executable, tmp_path / "script.py", os.path.dirname(__file__), tif_folder,
@@ -445,7 +445,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 
 @needs_fork
 def test_a_run_killed_at_every_kind_of_moment_ends_as_an_unbroken_one(tmp_path, tif_folder):
-    kill_again_and_again(tif_folder, tmp_path, [[
+    assert_kills_change_nothing(tif_folder, tmp_path, [[
         ("save", 1),           # in config.json
         ("save", 2),           # in last.pt of epoch 0
         ("step", 3),           # in epoch 1
@@ -462,7 +462,7 @@ def test_a_run_killed_at_every_kind_of_moment_ends_as_an_unbroken_one(tmp_path, 
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_as_an_unbroken_one(tmp_path, tif_folder):
     moments = np.random.default_rng(0).uniform(0.02, 0.6, size=(3, 15)).tolist()
-    kill_again_and_again(tif_folder, tmp_path, [[("seconds", moment) for moment in chain]
+    assert_kills_change_nothing(tif_folder, tmp_path, [[("seconds", moment) for moment in chain]
                                                 for chain in moments])
 
 
@@ -471,5 +471,5 @@ def test_a_run_killed_at_random_moments_ends_as_an_unbroken_one(tmp_path, tif_fo
 def test_a_run_killed_at_each_save_step_and_validation_ends_as_an_unbroken_one(
         tmp_path, tif_folder):
     times = {"save": 10, "saved": 10, "step": 20, "validation": 4}
-    kill_again_and_again(tif_folder, tmp_path, [[(kind, at)] for kind, count in times.items()
+    assert_kills_change_nothing(tif_folder, tmp_path, [[(kind, at)] for kind, count in times.items()
                                                 for at in range(1, count + 1)])
