@@ -19,4 +19,11 @@ class CourseError(Exception):
 
 
 class DataError(CourseError, ValueError):
-    """Something in the user's data cannot work."""
+    """Something in the user's data cannot work, or, where it is not `fatal`, looks wrong."""
+
+    def __init__(self, what: str, where: str, cure: str, fatal: bool = True):
+        super().__init__(what, where, cure)
+        self.fatal = fatal
+
+    def __reduce__(self):
+        return type(self), (self.what, self.where, self.cure, self.fatal)

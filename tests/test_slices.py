@@ -11,11 +11,11 @@ import torch
 from conftest import write_patient
 from skimage.exposure import rescale_intensity
 from skimage.transform import resize
+from test_tif import BROKEN, FIRST, copy_patient, slice_file
 
 from course_lib.data import SliceDataset, find_patients, read_patient
 from course_lib.errors import CourseError, DataError
 
-FIRST = "TEST_AA_0001_20000101"
 # Few slices, several sites. In FG_7634 two sequences are one, in HT_7877 and HT_8105 all three.
 REAL = {"TCGA_HT_7692_19960724": 128, "TCGA_EZ_7264_20010816": 128, "TCGA_FG_7634_20000128": 128,
         "TCGA_HT_7877_19980917": 128, "TCGA_CS_4944_20010208": 256}
@@ -173,20 +173,6 @@ def test_slices_are_in_the_order_of_their_numbers_2_before_10(tmp_path):
     assert [n for _, n in SliceDataset(tmp_path, size=32).index] == list(range(2, 12))
 
 
-def test_a_patient_is_read_as_the_files_have_it(tif_folder):
-    patient = read_patient(tif_folder / FIRST)
-    assert patient.image.shape == (6, 48, 40, 3)
-    assert patient.image.dtype == np.uint8
-    assert patient.target.shape == (6, 48, 40)
-    assert patient.target.sum(axis=(1, 2)).tolist() == [0, 100, 100, 100, 100, 0]   # 10·10 pixels
-
-
-def test_masks_are_not_needed_where_nobody_asks_for_them(tif_folder):
-    for path in (tif_folder / FIRST).glob("*_mask.tif"):
-        path.unlink()
-    assert read_patient(tif_folder / FIRST, with_target=False).target is None
-
-
 def test_patients_are_taken_in_the_order_asked_for(tif_folder):
     names = [path.name for path in find_patients(tif_folder)]
     dataset = SliceDataset(tif_folder, size=32, patients=[names[2], names[0]])
@@ -222,16 +208,6 @@ def test_the_rows_of_a_patient_are_those_of_the_index(tif_folder):
 
 
 # --- layouts ----------------------------------------------------------------------------------
-
-@pytest.mark.parametrize("inner", ["kaggle_3m", "lgg-mri-segmentation/kaggle_3m"])
-def test_in_the_kaggle_archive_each_patient_counts_once(tif_folder, tmp_path, inner):
-    shutil.copytree(tif_folder, tmp_path / "archive" / inner)
-    shutil.copytree(tif_folder, tmp_path / "archive" / "lgg-mri-segmentation" / "kaggle_3m",
-                    dirs_exist_ok=True)
-    found = find_patients(tmp_path / "archive")
-    assert [path.name for path in found] == sorted(path.name for path in tif_folder.iterdir())
-    assert {path.parent for path in found} == {tmp_path / "archive" / inner}
-
 
 def test_a_nested_copy_beside_the_patients_is_not_counted(tif_folder):
     shutil.copytree(tif_folder, tif_folder.parent / "copy")
@@ -298,83 +274,7 @@ def test_sampling_weights_sum_to_one_and_draw_each_slice(tif_folder):
 
 # --- at the door ----------------------------------------------------------------------------------
 
-def slice_file(folder: Path, number: int = 3, mask: bool = False) -> Path:
-    return folder / f"{folder.name}_{number}{'_mask' if mask else ''}.tif"
-
-
-def change(path: Path, function) -> None:
-    array = function(tifffile.imread(path))
-    tifffile.imwrite(path, array, photometric="rgb" if array.ndim == 3 else "minisblack")
-
-
-def grey_border(mask: np.ndarray) -> np.ndarray:
-    mask[0, 0] = 128
-    return mask
-
-
-BROKEN = {
-    "a missing mask": (
-        lambda folder: slice_file(folder, mask=True).unlink(),
-        f"{FIRST}/{FIRST}_3_mask.tif: the mask is missing. Every <name>.tif needs its "),
-    "a mask without image": (
-        lambda folder: slice_file(folder).unlink(),
-        f"{FIRST}/{FIRST}_3_mask.tif: a mask without an image. Every <name>.tif needs its"),
-    "a mask of 0, 128, 255": (
-        lambda folder: change(slice_file(folder, mask=True), grey_border),
-        f"{FIRST}/{FIRST}_3_mask.tif: the mask has values [0, 128, 255], expected two "
-        "(0 and 1, or 0 and 255). Save it without anti-aliasing"),
-    "a mask of 0, 1 among those of 0, 255": (
-        lambda folder: change(slice_file(folder, mask=True), lambda mask: mask // 255),
-        f"{FIRST}/{FIRST}_3_mask.tif: the mask has values [0, 1, 255]"),
-    "an image of another size": (
-        lambda folder: change(slice_file(folder), lambda image: image[:-1]),
-        f"{FIRST}/{FIRST}_3.tif: has shape (47, 40, 3), the first slice (48, 40, 3), expected"),
-    "a mask of another size": (
-        lambda folder: change(slice_file(folder, mask=True), lambda mask: mask[:, :-2]),
-        f"{FIRST}/{FIRST}_3_mask.tif: has shape (48, 38)"),
-    "images without channels": (
-        lambda folder: [change(slice_file(folder, n), lambda image: image[..., 0])
-                        for n in range(1, 7)],
-        f"{FIRST}/{FIRST}_1.tif: has shape (48, 40), the first slice (48, 40), expected (H, W, 3)"),
-    "images of four channels": (
-        lambda folder: [change(slice_file(folder, n), lambda image: image[..., [0, 1, 2, 2]])
-                        for n in range(1, 7)],
-        f"{FIRST}/{FIRST}_1.tif: has shape (48, 40, 4)"),
-    "masks of three channels": (
-        lambda folder: [change(slice_file(folder, n, True), lambda mask: np.dstack([mask] * 3))
-                        for n in range(1, 7)],
-        "expected (48, 40), the same in all slices. Save all slices of a patient in the same size: "
-        "images with three channels, masks with one."),
-    "a truncated tif": (
-        lambda folder: slice_file(folder).write_bytes(slice_file(folder).read_bytes()[:900]),
-        f"{FIRST}/{FIRST}_3.tif: cannot be read as tif"),
-    "a file that is no tif": (
-        lambda folder: slice_file(folder).write_bytes(b"hello"),
-        f"{FIRST}/{FIRST}_3.tif: cannot be read as tif"),
-    "an empty file": (
-        lambda folder: slice_file(folder, mask=True).write_bytes(b""),
-        f"{FIRST}/{FIRST}_3_mask.tif: cannot be read as tif"),
-    "a slice that is there twice": (
-        lambda folder: shutil.copy(slice_file(folder), folder / "copy_03.tif"),
-        "has the same slice number as "),
-    "an image with NaN": (
-        lambda folder: [change(slice_file(folder, n), lambda image: image / np.float32(0))
-                        for n in range(1, 7)],
-        f"{FIRST}: the images hold NaN or infinity. Save them as uint8"),
-    "images of zeros": (
-        lambda folder: [change(slice_file(folder, n), np.zeros_like) for n in range(1, 7)],
-        f"{FIRST}: nothing is left of 6 slices: all voxels are zero. Leave this patient out"),
-    "only two slices": (
-        lambda folder: [slice_file(folder, n, mask).unlink() for n in (1, 2, 3, 4)
-                        for mask in (True, False)],
-        f"{FIRST}: nothing is left of 2 slices"),
-    "masks only": (
-        lambda folder: [slice_file(folder, n).unlink() for n in range(1, 7)],
-        "no images named …_<slice number>.tif. Point to a folder with one patient's slices."),
-}
-
-
-@pytest.mark.filterwarnings("ignore::RuntimeWarning:test_slices")    # one case divides by zero
+@pytest.mark.filterwarnings("ignore::RuntimeWarning:test_tif", "ignore:.*slice numbers")
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_bad_patient_is_refused_by_name_or_left_out(tif_folder, case):
     spoil, words = BROKEN[case]
@@ -405,28 +305,48 @@ def test_a_mask_that_goes_after_the_patient_was_cached_is_missed(tif_folder):
         SliceDataset(tif_folder, size=32)
 
 
+def test_a_mask_that_appears_after_the_patient_was_cached_is_noticed(tif_folder):
+    SliceDataset(tif_folder, size=32)
+    shutil.copy(slice_file(tif_folder / FIRST, mask=True), slice_file(tif_folder / FIRST, 9, True))
+    with pytest.raises(DataError, match="a mask without an image"):
+        SliceDataset(tif_folder, size=32)
+
+
+def test_several_bad_patients_are_told_at_once_and_the_good_ones_stay_prepared(
+        tif_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
+    names = [path.name for path in find_patients(tif_folder)]
+    for name in names[1:3]:
+        slice_file(tif_folder / name).write_bytes(b"")
+    with pytest.raises(DataError, match=rf"{names[1]}_3.tif: cannot be read.*\(and 1 more: data."):
+        SliceDataset(tif_folder, size=32)
+    assert len(list((tmp_path / "cache" / "slices").iterdir())) == 2
+
+
+def test_a_patient_that_is_there_twice_is_refused_or_left_out(tif_folder):
+    names = [path.name for path in find_patients(tif_folder)]
+    copy_patient(tif_folder / names[0], "TEST_ZZ_0009")
+    with pytest.raises(DataError, match=f"TEST_ZZ_0009: has the same images as {names[0]}. Keep"):
+        SliceDataset(tif_folder, size=32)
+    with pytest.warns(UserWarning, match="left out: TEST_ZZ_0009: has the same images"):
+        assert SliceDataset(tif_folder, size=32, on_error="skip").patients == names
+    alone, others = (SliceDataset(tif_folder, size=32, patients=part)
+                     for part in (["TEST_ZZ_0009"], names))            # nothing to clash with
+    assert alone.digests["TEST_ZZ_0009"] == others.digests[names[0]]
+
+
+def test_a_gap_in_the_slice_numbers_is_a_warning_each_time(tif_folder):
+    for mask in (False, True):
+        slice_file(tif_folder / FIRST, 3, mask).unlink()
+    for _ in range(2):                                                # the second from the cache
+        with pytest.warns(UserWarning, match=r"slice numbers \[3\] are missing between 1 and 6"):
+            assert len(SliceDataset(tif_folder, size=32).patients) == 4
+
+
 @pytest.mark.parametrize("function", [find_patients, SliceDataset])
 def test_a_missing_folder_is_refused(tmp_path, function):
     with pytest.raises(DataError, match="nowhere: there is no such folder. Data.fetch"):
         function(tmp_path / "nowhere")
-
-
-def test_one_patients_missing_folder_is_refused(tmp_path):
-    with pytest.raises(DataError, match="nowhere: no images named"):
-        read_patient(tmp_path / "nowhere")
-
-
-@pytest.mark.parametrize("make", [lambda folder: None, lambda folder: (folder / "empty").mkdir(),
-                                  lambda folder: (folder / "data.csv").write_text("")])
-def test_a_folder_without_patients_is_refused(tmp_path, make):
-    make(tmp_path)
-    with pytest.raises(DataError, match="no patient in it.*Point to the folder that holds"):
-        find_patients(tmp_path)
-
-
-def test_pointing_at_one_patient_instead_of_all_is_refused(tif_folder):
-    with pytest.raises(DataError, match="Point to the folder that holds one folder per patient"):
-        find_patients(tif_folder / FIRST)
 
 
 def test_an_unknown_patient_is_refused_even_where_bad_ones_are_skipped(tif_folder):

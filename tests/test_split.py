@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from course_lib.data import reference_split, split_patients
+from course_lib.data import folds, reference_split, split_patients
 from course_lib.data.split import REFERENCE_VALIDATION
 from course_lib.errors import CourseError
 
@@ -99,3 +99,31 @@ def test_the_real_data_hold_the_ten(real_folder):
     split = reference_split(names)
     assert set(split.validation) == set(REFERENCE_VALIDATION) & set(names)
     assert not set(split.training) & set(REFERENCE_VALIDATION)
+
+
+def test_folds_test_each_patient_once_and_train_on_the_others():
+    names = [f"p{number:02d}" for number in range(23)]
+    found = folds(names, k=5, seed=1)
+    assert sorted(name for fold in found for name in fold.test) == names
+    assert sorted(len(fold.test) for fold in found) == [4, 4, 5, 5, 5]
+    for fold in found:
+        assert sorted(fold.training + fold.test) == names
+        assert fold.validation == []
+        assert fold.reported == fold.test
+
+
+def test_folds_depend_on_the_seed_and_not_on_the_order_of_the_names():
+    names = [f"p{number:02d}" for number in range(23)]
+    assert folds(names) == folds(names[::-1])
+    assert folds(names, seed=1) != folds(names, seed=2)
+
+
+@pytest.mark.parametrize("k", [0, 1, 4, 2.5])
+def test_a_number_of_folds_that_does_not_fit_is_refused(k):
+    with pytest.raises(CourseError, match=f"k={k} folds of 3 patients.*from 2 to 3"):
+        folds(["a", "b", "c"], k=k)
+
+
+def test_a_name_that_stands_twice_is_refused_in_folds():
+    with pytest.raises(CourseError, match="folds: 1 patient names stand twice"):
+        folds(["a", "b", "b"], k=2)

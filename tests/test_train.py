@@ -253,6 +253,16 @@ def test_a_patient_in_training_and_validation_is_refused(tmp_path, whole):
     assert not (tmp_path / "run").exists()
 
 
+def test_one_patient_under_two_names_in_training_and_validation_is_refused(tmp_path, parts):
+    training, validation = parts[0], parts[1].subset(parts[1].patients)
+    one, other = training.patients[1], validation.patients[0]
+    validation.digests[other] = training.digests[one]
+    with pytest.raises(CourseError, match=f"{one} in training and {other} in validation have the "
+                                          "same images.*keep one of them"):
+        fit(tmp_path / "run", (training, validation))
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("which, name", [(0, "training"), (1, "validation")])
 def test_masks_left_at_0_and_255_are_refused(tmp_path, whole, parts, which, name):
     parts = [part.subset(part.patients) for part in parts]

@@ -1,9 +1,10 @@
 """Data sets: fetched, read, checked, prepared, split by patient."""
 
-
+from course_lib.data.checking import Findings, verify
 from course_lib.data.download import fetch
-from course_lib.data.slices import Patient, SliceDataset, find_patients, read_patient
-from course_lib.data.split import Split, reference_split, split_patients
+from course_lib.data.slices import SliceDataset
+from course_lib.data.split import Split, folds, reference_split, split_patients
+from course_lib.data.tif import Patient, find_patients, read_patient
 
-__all__ = ["Patient", "SliceDataset", "Split", "fetch", "find_patients", "read_patient",
-           "reference_split", "split_patients"]
+__all__ = ["Findings", "Patient", "SliceDataset", "Split", "fetch", "find_patients", "folds",
+           "read_patient", "reference_split", "split_patients", "verify"]

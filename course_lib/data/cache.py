@@ -2,16 +2,19 @@
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 import warnings
-import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from course_lib import settings
+
+ALIGNMENT = 64        # bytes; where the first array begins
 
 
 def can_write(folder: Path) -> bool:
@@ -24,11 +27,12 @@ def can_write(folder: Path) -> bool:
         return False
 
 
-def write_atomically(path: Path, write: Callable) -> None:
+def write_atomically(path: Path, write: Callable, durable: bool = True) -> None:
     """Call `write(file)` on a temporary file beside `path`, then put it in its place.
 
     The bytes are on the disk before the name is (fsync, then rename), so that a reader finds the
-    old file or the new one whole, whenever the power goes.
+    old file or the new one whole, whenever the power goes. What is checked on reading, and can be
+    made again, need not be `durable`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
@@ -37,7 +41,8 @@ def write_atomically(path: Path, write: Callable) -> None:
         with os.fdopen(handle, "wb") as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -55,29 +60,60 @@ def fingerprint(files: list[Path]) -> list[list]:
             for file in files for status in [file.stat()]]
 
 
-def _read(path: Path) -> dict[str, np.ndarray] | None:
-    """The arrays in `path`; None where there is no whole file (zip checks each array's CRC)."""
+def _pack(arrays: dict[str, np.ndarray]) -> list[bytes | np.ndarray]:
+    """What a cache file holds: a checksum of all that follows, names and shapes, the arrays."""
+    header = json.dumps({name: (array.dtype.str, array.shape) for name, array in arrays.items()})
+    header = header.encode() + b" " * (-(len(header) + 10) % ALIGNMENT) + b"\n"
+    parts = [header, *map(np.ascontiguousarray, arrays.values())]
+    checksum = 0
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+    return [b"%08x\n" % checksum, *parts]
+
+
+def _map(path: Path) -> np.ndarray | None:
+    """The bytes of a cache file, read when they are used; None where there is no such file."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
+        return np.memmap(path, dtype=np.uint8, mode="c")         # changes stay in memory
+    except (OSError, ValueError):                                # ValueError: it is empty
         return None
+
+
+def _is_whole(content: np.ndarray) -> bool:
+    """Whether each byte is as it was written."""
+    return bytes(content[:9]) == b"%08x\n" % zlib.crc32(content[9:])
+
+
+def _unpack(content: np.ndarray) -> dict[str, np.ndarray]:
+    at = 9 + bytes(content[9:]).index(b"\n") + 1
+    arrays = {}
+    for name, (kind, shape) in json.loads(bytes(content[9:at])).items():
+        size = math.prod(shape) * np.dtype(kind).itemsize
+        arrays[name] = content[at : at + size].view(kind).reshape(shape)
+        at += size
+    return arrays
 
 
 def cached(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The arrays kept under `name`; made, and kept, where there is no whole copy.
 
+    Several processes may ask at once: each makes what it does not find, all find the same.
+
     Args:
         name: file name within the cache folder, with a `key` in it.
-        make: computes the arrays.
+        make: computes the arrays, none of objects.
+    Returns:
+        Arrays that lie in the file: they take memory when they are used.
     """
-    path = settings.cache_folder() / f"{name}.npz"
-    arrays = _read(path)
-    if arrays is None:
+    path = settings.cache_folder() / f"{name}.arrays"
+    content = _map(path)
+    if content is None or not _is_whole(content):
         arrays = make()
         try:
-            write_atomically(path, lambda file: np.savez(file, **arrays))
+            write_atomically(path, lambda file: file.writelines(_pack(arrays)), durable=False)
         except OSError as error:
             warnings.warn(f"prepared data are not kept: {error}. Set COURSE_CACHE to a folder "
                           "that can be written to.", stacklevel=2)
-    return arrays
+            return arrays
+        content = _map(path)
+    return _unpack(content)

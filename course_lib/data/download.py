@@ -8,7 +8,7 @@ from pathlib import Path
 
 from course_lib import settings
 from course_lib.data import cache, phantom
-from course_lib.data.slices import find_patients, list_slices
+from course_lib.data.tif import find_patients, list_slices
 from course_lib.errors import CourseError, DataError
 
 NAMES = ("lgg-phantom", "lgg-mri")

@@ -35,6 +35,14 @@ class Split(NamedTuple):
                 "optimistic: the patients that choose the checkpoint are reported")
 
 
+def _unique(patients: Iterable[str], where: str) -> list[str]:
+    names = sorted(patients)
+    if len(set(names)) < len(names):
+        raise CourseError(what=f"{len(names) - len(set(names))} patient names stand twice",
+                          where=where, cure="give each patient once")
+    return names
+
+
 def split_patients(patients: Iterable[str], *, validation: float, test: float,
                    seed: int = 42) -> Split:
     """Draw validation and test patients at random.
@@ -47,10 +55,7 @@ def split_patients(patients: Iterable[str], *, validation: float, test: float,
     Raises:
         CourseError: a name stands twice, or no training patient would be left.
     """
-    names = sorted(patients)
-    if len(set(names)) < len(names):
-        raise CourseError(what=f"{len(names) - len(set(names))} patient names stand twice",
-                          where="split_patients", cure="give each patient once")
+    names = _unique(patients, "split_patients")
     counts = [max(1, round(part * len(names))) if 0 < part < 1 else part
               for part in (validation, test)]
     if any(count != int(count) or count < 0 for count in counts) or sum(counts) >= len(names):
@@ -62,6 +67,29 @@ def split_patients(patients: Iterable[str], *, validation: float, test: float,
     first, second = int(counts[0]), int(sum(counts))
     return Split(training=sorted(shuffled[second:]), validation=sorted(shuffled[:first]),
                  test=sorted(shuffled[first:second]))
+
+
+def folds(patients: Iterable[str], k: int = 5, seed: int = 42) -> list[Split]:
+    """Cross-validation: k splits in which each patient is tested once.
+
+    The validation parts are empty. Where something is to be chosen, such as an epoch, take
+    patients for it out of the training part: `split_patients(fold.training, validation=…, test=0)`.
+
+    Args:
+        patients: names; order does not matter.
+        k: how many, at least 2 and at most as many as patients. Test parts differ by at most one.
+        seed: of the draw.
+    Raises:
+        CourseError: a name stands twice, or k does not fit.
+    """
+    names = _unique(patients, "folds")
+    if k != int(k) or not 2 <= k <= len(names):
+        raise CourseError(what=f"k={k} folds of {len(names)} patients", where="folds",
+                          cure=f"take a whole number from 2 to {len(names)}")
+    shuffled = random.Random(seed).sample(names, len(names))
+    parts = [set(shuffled[first::int(k)]) for first in range(int(k))]
+    return [Split(training=[name for name in names if name not in part], validation=[],
+                  test=sorted(part)) for part in parts]
 
 
 def reference_split(patients: Iterable[str]) -> Split:

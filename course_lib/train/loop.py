@@ -57,6 +57,13 @@ def _check(training: SliceDataset, validation: SliceDataset, config: TrainConfig
         raise CourseError(what=f"{len(shared)} patients are in training and validation, "
                                f"the first is {min(shared)}", where="train.fit",
                           cure="split by patient: data.split_patients")
+    twins = set(training.digests.values()) & set(validation.digests.values())
+    if twins:
+        names = [next(name for name, found in part.digests.items() if found in twins)
+                 for part in (training, validation)]
+        raise CourseError(what=f"{names[0]} in training and {names[1]} in validation have the "
+                               "same images", where="train.fit",
+                          cure="it is one patient under two names: keep one of them")
     if training.geometry != validation.geometry:
         raise CourseError(what=f"training was prepared with {training.geometry}, validation "
                                f"with {validation.geometry}", where="train.fit",
