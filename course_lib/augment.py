@@ -29,15 +29,18 @@ def affine(scale: float = 0.05, angle: float = 15.0, flip: float = 0.5) -> Calla
         if image.shape[-2] != image.shape[-1]:
             raise CourseError(what=f"image has shape {tuple(image.shape)}", where="augment.affine",
                               cure="prepare square slices: a rotation would shear these")
-        count, device = len(image), image.device
-        zoom, turn, mirror = torch.rand(3, count, generator=generator, device=device)
+        device = image.device
+        zoom, turn, mirror = torch.rand(3, len(image), generator=generator, device=device)
         zoom = 1 + scale * (2 * zoom - 1)
         turn = math.radians(angle) * (2 * turn - 1)
         mirror = torch.where(mirror < flip, -1.0, 1.0)
-        # Rows of the matrix: where in the input an output pixel (x, y) comes from.
-        cosine, sine, zero = torch.cos(turn) / zoom, torch.sin(turn) / zoom, torch.zeros_like(zoom)
-        matrix = torch.stack([mirror * cosine, -sine, zero, mirror * sine, cosine, zero], dim=1)
-        grid = functional.affine_grid(matrix.view(count, 2, 3), image.shape, align_corners=False)
+        # Where in the input an output pixel comes from: its x times one vector, y times another.
+        cosine, sine = torch.cos(turn) / zoom, torch.sin(turn) / zoom
+        size = image.shape[-1]
+        place = (2 * torch.arange(size, device=device) + 1) / size - 1     # pixel centres, -1 to 1
+        of_x = torch.stack([mirror * cosine, mirror * sine], dim=1)[:, None, None] * place[:, None]
+        of_y = torch.stack([-sine, cosine], dim=1)[:, None, None] * place[:, None, None]
+        grid = of_x + of_y                                                 # (B, H, H, 2)
         image = functional.grid_sample(image.float(), grid, mode="bilinear", align_corners=False)
         moved = functional.grid_sample(target.float(), grid, mode="nearest", align_corners=False)
         return image, moved.to(target.dtype)
@@ -66,11 +69,14 @@ def scanner(gain: float = 0.3, shift: float = 0.3, bias: float = 0.3) -> Callabl
         def even(half, *shape):
             return half * (2 * torch.rand(shape, generator=generator, device=image.device) - 1)
 
-        count, channels = image.shape[:2]
-        field = functional.interpolate(even(bias, count, channels, 3, 3), image.shape[2:],
-                                       mode="bicubic", align_corners=True)
-        image = image.float() * (1 + even(gain, count, channels, 1, 1) + field)
-        return image + even(shift, count, channels, 1, 1), target
+        count, channels, *sides = image.shape
+        # Cubic interpolation is linear in the 3 x 3 values: a thin matrix for each axis.
+        rows, columns = (functional.interpolate(torch.eye(3, device=image.device)[None, None],
+                                                (side, 3), mode="bicubic", align_corners=True)[0, 0]
+                         for side in sides)                                # (side, 3)
+        factor = rows @ even(bias, count, channels, 3, 3) @ columns.T      # f, (B, C, H, W)
+        factor += 1 + even(gain, count, channels, 1, 1)
+        return torch.addcmul(even(shift, count, channels, 1, 1), image.float(), factor), target
 
     augment.arguments = {"gain": gain, "shift": shift, "bias": bias}
     augment.__name__ = "scanner"

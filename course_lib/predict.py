@@ -171,7 +171,8 @@ def load(folder: str | Path, model: torch.nn.Module | None = None) -> Predictor:
     load_weights(model, folder / "best.pt")
     device = settings.device()
     same = config["device"] == device.type           # a GPU's precision may crawl on a CPU
-    model.to(device, memory_format=memory_format(model, config["layout"] if same else "contiguous"))
+    layout = config["layout"] if same or device.type == "cpu" else "contiguous"
+    model.to(device, memory_format=memory_format(model, layout))
     return Predictor(model.eval(), config["data"]["geometry"], folder,
                      config["precision"] if same else "float32")
 

@@ -263,7 +263,7 @@ def test_a_run_from_another_kind_of_device_is_predicted_in_float32(finished, tmp
     folder = change_config(shutil.copytree(finished, tmp_path / "run"), precision="bfloat16")
     assert predict.load(folder).precision == "bfloat16"
     predictor = predict.load(change_config(folder, device="cuda"))
-    assert predictor.precision == "float32" and predictor.model.enc2[0].weight.is_contiguous()
+    assert predictor.precision == "float32"
 
 
 def test_an_unknown_network_is_asked_for_and_taken(finished, tmp_path, whole):

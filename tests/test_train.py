@@ -18,7 +18,6 @@ from torch import nn
 from course_lib import augment, losses, models, predict, train
 from course_lib.data import SliceDataset
 from course_lib.errors import CourseError
-from course_lib.train import config as config_file
 from course_lib.train import loop
 from course_lib.train.config import choose_layout_and_precision, describe, learning_rate
 
@@ -433,68 +432,36 @@ def test_what_auto_found_is_stored_and_not_tried_again(tmp_path, parts, monkeypa
     assert model.enc2[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_a_trial_leaves_the_network_and_the_generators_as_they_were():
-    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout(0.5))
-    model.eval()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    state = torch.get_rng_state()
-    choose_layout_and_precision(model, auto(), CPU)
-    assert same_weights(model.state_dict(), before) and not model.training
-    assert all(weight.grad is None for weight in model.parameters())
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-CANDIDATES = list(itertools.product(config_file.LAYOUTS, config_file.PRECISIONS[:2]))
-
-
-@pytest.fixture
-def costs(monkeypatch):
-    """Seconds of a step in each candidate, in place of a clock; `tried` lists what was timed."""
-    given = dict(zip(CANDIDATES, (4.0, 3.0, 2.0, 1.0), strict=True))
-    given["tried"] = []
-
-    def seconds(block, image, device, precision):
-        weight = next(block.parameters())
-        last = weight.is_contiguous(memory_format=predict.memory_format(block, "channels_last"))
-        given["tried"].append(("channels_last" if last else "contiguous", precision))
-        return given[given["tried"][-1]]
-
-    monkeypatch.setattr(config_file, "_step_seconds", seconds)
-    return given
-
-
-@pytest.mark.parametrize("fastest", CANDIDATES)
-def test_the_fastest_candidate_is_taken(costs, fastest):
-    costs[fastest] = 0.5
-    assert choose_layout_and_precision(small_unet(), auto(), CPU) == fastest
-    assert sorted(costs["tried"]) == sorted(CANDIDATES)
-
-
-def test_the_first_step_of_a_candidate_which_warms_up_is_not_what_counts(monkeypatch):
-    ticks = iter([0, 100, 100, 103, 103, 105, 105, 109, 109, 113, 113, 117])
-    monkeypatch.setattr(config_file.time, "perf_counter", lambda: next(ticks))
-    block = nn.Conv2d(1, 1, 1)
-    assert config_file._step_seconds(block, torch.zeros(1, 1, 4, 4), CPU, "float32") == 2
-
-
-@pytest.mark.parametrize("fixed", [{"layout": "contiguous"}, {"precision": "bfloat16"},
-                                   {"layout": "contiguous", "precision": "float16"}])
-def test_what_is_not_auto_is_kept(costs, fixed):
-    costs["contiguous", "float16"] = 9.0
-    found = choose_layout_and_precision(small_unet(), auto(**fixed), CPU)
-    assert set(fixed.values()) <= set(found)
-    assert all(set(fixed.values()) <= set(tried) for tried in costs["tried"])
-
-
 @pytest.mark.parametrize("kind, capability, dim, found", [
     ("cuda", (8, 0), 2, ("channels_last", "bfloat16")),
     ("cuda", (7, 5), 2, ("channels_last", "float16")),
     ("cuda", (9, 0), 3, ("contiguous", "bfloat16")),
     ("mps", None, 2, ("contiguous", "float32"))])
-def test_on_a_gpu_a_rule_decides_without_a_trial(monkeypatch, kind, capability, dim, found):
+def test_on_a_gpu_kind_and_generation_decide(monkeypatch, kind, capability, dim, found):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     model = models.UNet(1, 1, dim=dim, features=2)
     assert choose_layout_and_precision(model, auto(), torch.device(kind)) == found
+
+
+@pytest.mark.parametrize("can, precision", [
+    ({"amx_bf16": True, "avx512_bf16": True}, "bfloat16"), ({"avx512_bf16": True}, "bfloat16"),
+    ({"amx_bf16": False, "avx512_bf16": False, "avx2": True}, "float32"), ({}, "float32")])
+def test_on_a_cpu_the_processor_decides(monkeypatch, can, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can, raising=False)
+    flat, solid = (models.UNet(1, 1, dim=dim, features=2) for dim in (2, 3))
+    assert choose_layout_and_precision(flat, auto(), CPU) == ("channels_last", precision)
+    assert choose_layout_and_precision(solid, auto(), CPU) == ("contiguous", precision)
+
+
+def test_a_torch_that_does_not_know_the_processor_gets_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert choose_layout_and_precision(small_unet(), auto(), CPU)[1] == "float32"
+
+
+@pytest.mark.parametrize("fixed", [{"layout": "contiguous"}, {"precision": "bfloat16"},
+                                   {"layout": "contiguous", "precision": "float16"}])
+def test_what_is_not_auto_is_kept(fixed):
+    assert set(fixed.values()) <= set(choose_layout_and_precision(small_unet(), auto(**fixed), CPU))
 
 
 def test_layouts_have_the_names_that_torch_gives_them_in_2d_and_3d():
@@ -503,12 +470,6 @@ def test_layouts_have_the_names_that_torch_gives_them_in_2d_and_3d():
     assert predict.memory_format(flat, "channels_last") == torch.channels_last
     assert predict.memory_format(solid, "contiguous") == torch.contiguous_format
     assert predict.memory_format(solid, "channels_last") == torch.channels_last_3d
-
-
-def test_a_trial_works_in_3d():
-    solid = models.UNet(1, 1, dim=3, features=2)
-    layout, precision = choose_layout_and_precision(solid, auto(precision="float32"), CPU)
-    assert layout in config_file.LAYOUTS and precision == "float32"
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

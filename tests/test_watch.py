@@ -1,12 +1,15 @@
 """What can be seen of a training: history.csv, TensorBoard, the bar."""
 
+import itertools
 import math
 from types import SimpleNamespace
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 
+from course_lib.errors import CourseError
 from course_lib.train import read_history, watch
 
 
@@ -37,6 +40,14 @@ def events(folder):
                      for tag in read.Tags()["images"]}
 
 
+def seconds_from(start):
+    """A clock for TensorBoard's files, whose names begin with the second and are read in order.
+
+    Two tries of a real run are never begun within a second.
+    """
+    return SimpleNamespace(time=itertools.count(start).__next__)
+
+
 def test_history_comes_back_as_numbers_to_the_last_digit(tmp_path):
     rows = [row(1, math.nan), row(3, 0.1 + 0.2)]
     watch.write_history(tmp_path, rows)
@@ -64,7 +75,9 @@ def test_scalars_of_every_epoch_are_in_tensorboard(tmp_path, dataset):
     assert pictures == {}
 
 
-def test_going_on_keeps_the_last_whole_epoch_and_takes_back_what_came_after(tmp_path, dataset):
+def test_going_on_keeps_the_last_whole_epoch_and_takes_back_what_came_after(tmp_path, dataset,
+                                                                            monkeypatch):
+    monkeypatch.setattr(event_file_writer, "time", seconds_from(1_800_000_000))
     logits = torch.zeros(10, 1, 8, 8)
     with watch.TensorBoard(tmp_path, step=0) as board:
         for epoch in (1, 2, 3):                     # killed before last.pt of epoch 3 was there
@@ -75,6 +88,29 @@ def test_going_on_keeps_the_last_whole_epoch_and_takes_back_what_came_after(tmp_
     scalars, pictures = events(tmp_path)
     assert scalars["dsc/prepared"] == [(5, 0.25), (10, 0.25), (15, 0.75), (20, 0.75)]
     assert pictures["overlay/a"] == [5, 10, 15, 20]
+
+
+def test_a_disk_that_is_full_for_tensorboard_is_explained(tmp_path, dataset, monkeypatch):
+    def full(*_):
+        raise OSError("No space left on device")
+
+    with watch.TensorBoard(tmp_path, step=0) as board:
+        with monkeypatch.context() as patch:
+            patch.setattr(board.writer, "flush", full)
+            with pytest.raises(CourseError, match=r"tensorboard: TensorBoard's file cannot be "
+                                                  r"written, [\d,]+ bytes are free .*No space"):
+                board.epoch(row(1), dataset, torch.zeros(10, 1, 8, 8), pictures=False)
+        monkeypatch.setattr(board.writer, "close", full)         # then leaving must not hide it
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "tensorboard").touch()                   # where a folder should come
+    with pytest.raises(CourseError, match="TensorBoard's file cannot be written"):
+        watch.TensorBoard(tmp_path / "run", step=0)
+
+
+def test_a_history_that_cannot_be_written_is_explained(tmp_path):
+    (tmp_path / "history.csv").mkdir()
+    with pytest.raises(CourseError, match=r"history\.csv: the history cannot be written, [\d,]+ "):
+        watch.write_history(tmp_path, [row(1)])
 
 
 def test_pictures_show_the_slice_with_most_tumour_of_four_patients(tmp_path, dataset, monkeypatch):

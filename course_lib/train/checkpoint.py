@@ -1,5 +1,6 @@
 """Checkpoints that survive a power cut, and runs that go on where they stopped."""
 
+import io
 import json
 import math
 import random
@@ -22,14 +23,12 @@ def save(path: Path, state: dict) -> None:
     Raises:
         CourseError: it cannot be written; an earlier checkpoint is still there.
     """
-    try:
+    whole = io.BytesIO()        # in memory first: its size is known, and what fails is the disk
+    torch.save(state, whole)
+    with watch.explain_disk(path, f"the checkpoint of {len(whole.getbuffer()):,} bytes"):
         for part in path.parent.glob(f".{path.name}-*"):
             part.unlink()
-        write_atomically(path, lambda file: torch.save(state, file))
-    except (OSError, RuntimeError) as error:      # torch reports a full disk as RuntimeError
-        raise CourseError(what=f"the checkpoint cannot be written ({error})", where=str(path),
-                          cure="make room there, then run the same cell again: it goes on from the "
-                               "last whole checkpoint") from error
+        write_atomically(path, lambda file: file.write(whole.getbuffer()))
 
 
 # numpy's global generator is legacy (NPY002), but losses and augmentations of readers draw from it.

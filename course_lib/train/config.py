@@ -1,15 +1,11 @@
 """What a training is done with: settings, schedule, memory layout and precision."""
 
-import itertools
 import math
-import time
 from dataclasses import dataclass
 
 import torch
 
-from course_lib import predict
 from course_lib.errors import CourseError
-from course_lib.models.blocks import DoubleConv
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 SCHEDULES = ("constant", "cosine")
@@ -30,7 +26,7 @@ class TrainConfig:
         weight_decay: of the optimizer.
         schedule: "constant", or "cosine": up over the first 5 % of the steps, then down to zero.
         seed: of everything random in the training.
-        layout: "contiguous" or "channels_last"; "auto" takes what a short trial finds faster.
+        layout: "contiguous" or "channels_last"; "auto" takes what is faster on the device.
         precision: "float32", "bfloat16" or "float16"; "auto" likewise.
         resident: keep the data on the device; "auto" does so where they take less than half of
             its free memory, else they are streamed from main memory.
@@ -87,43 +83,23 @@ def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _step_seconds(block: torch.nn.Module, image: torch.Tensor, device: torch.device,
-                  precision: str) -> float:
-    """The fastest of a few steps, forward and backward; the first ones, which warm up, included."""
-    took = []
-    for _ in range(6):
-        start = time.perf_counter()
-        with predict.autocast(device, precision):
-            features = block(image)
-        features.float().sum().backward()
-        took.append(time.perf_counter() - start)
-    return min(took)
-
-
 def choose_layout_and_precision(model: torch.nn.Module, config: TrainConfig,
                                 device: torch.device) -> tuple[str, str]:
-    """Fill in "auto": on a CPU by a trial of a fraction of a second, elsewhere by rule.
+    """Fill in "auto", by rules that were measured (benchmarks/README.md).
 
-    The trial times one double convolution in every candidate, 2D or 3D as the model is. That
-    bfloat16 "is supported" says nothing: it is several times faster where the processor has AMX or
-    AVX512-bf16, and ten times slower where not. Rules: on a GPU channels_last for 2D, contiguous
-    for 3D (slower otherwise, pytorch issue 59168), bfloat16 from Ampere on, float16 on older ones;
-    on mps the plain way, contiguous and float32.
+    Layout: channels_last in 2D on GPU and CPU; contiguous in 3D (channels_last is slower there,
+    pytorch issue 59168) and on mps. Precision: on a GPU bfloat16 from Ampere on, float16 on older
+    ones; on a CPU bfloat16 where the processor computes in it (AMX or AVX512-bf16), for where it
+    only "is supported" it is ten times slower than float32; on mps float32.
     """
-    layouts = LAYOUTS if config.layout == "auto" else (config.layout,)
-    precisions = PRECISIONS[:2] if config.precision == "auto" else (config.precision,)
-    dim = 3 if any(weight.ndim == 5 for weight in model.parameters()) else 2
+    is_3d = any(weight.ndim == 5 for weight in model.parameters())
+    layout = "contiguous" if is_3d or device.type == "mps" else "channels_last"
+    precision = "float32"
     if device.type == "cuda":
-        half = "bfloat16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float16"
-        return (layouts[-1] if dim == 2 else layouts[0],
-                half if config.precision == "auto" else config.precision)
-    if device.type != "cpu":
-        return layouts[0], precisions[0]
-    took = {}
-    with torch.random.fork_rng(devices=[]):
-        image = torch.rand(2, 32, *{2: (64, 64), 3: (16, 16, 16)}[dim])
-        for layout, precision in itertools.product(layouts, precisions):
-            block = DoubleConv(32, 32, dim=dim)
-            block.to(memory_format=predict.memory_format(block, layout))
-            took[layout, precision] = _step_seconds(block, image, device, precision)
-    return min(took, key=took.get)
+        half = torch.cuda.get_device_capability(device)[0] >= 8
+        precision = "bfloat16" if half else "float16"
+    elif device.type == "cpu":
+        can = getattr(torch.cpu, "get_capabilities", dict)()          # not in every torch
+        precision = "bfloat16" if can.get("amx_bf16") or can.get("avx512_bf16") else "float32"
+    return (layout if config.layout == "auto" else config.layout,
+            precision if config.precision == "auto" else config.precision)

@@ -124,12 +124,13 @@ def _begin(model, training, validation, loss, augment, config, folder, device) -
         return stored
     layout, precision = choose_layout_and_precision(model, config, device)
     resident = _fits(training, device) if config.resident == "auto" else config.resident
-    versions = {name: version(name) 
+    versions = {name: version(name)
                 for name in ("course-lib", "torch", "numpy", "scipy")}
     chosen = {**wanted, "device": device.type, "layout": layout, "precision": precision,
               "resident": resident, "threads": torch.get_num_threads(), "versions": versions}
     text = json.dumps(chosen, indent=1).encode()
-    write_atomically(folder / "config.json", lambda file: file.write(text))
+    with watch.explain_disk(folder / "config.json", "the settings"):
+        write_atomically(folder / "config.json", lambda file: file.write(text))
     return chosen
 
 

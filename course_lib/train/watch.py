@@ -1,7 +1,10 @@
 """What can be seen of a training: history.csv, TensorBoard, a progress bar."""
 
 import csv
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,21 @@ from tqdm import tqdm
 
 from course_lib import show
 from course_lib.data import SliceDataset
+from course_lib.errors import CourseError
 from course_lib.predict import write_table
+
+
+@contextmanager
+def explain_disk(path: Path, what: str) -> Iterator[None]:
+    """Turn the disk's error into a sentence with the path and the bytes that are free."""
+    try:
+        yield
+    except OSError as error:
+        free = shutil.disk_usage(next(filter(Path.exists, path.parents))).free
+        raise CourseError(what=f"{what} cannot be written, {free:,} bytes are free ({error})",
+                          where=str(path),
+                          cure="make room there, then run the same cell again: it goes on from the "
+                               "last whole checkpoint") from error
 
 
 def read_history(folder: str | Path) -> list[dict[str, float]]:
@@ -24,8 +41,10 @@ def read_history(folder: str | Path) -> list[dict[str, float]]:
 
 def write_history(folder: Path, history: list[dict]) -> None:
     """Write history.csv, whole."""
-    if history:
-        write_table(folder / "history.csv", history)
+    path = folder / "history.csv"
+    with explain_disk(path, "the history"):
+        if history:
+            write_table(path, history)
 
 
 def progress_bar(total: int, done: int) -> tqdm:
@@ -47,12 +66,19 @@ class TensorBoard:
     Args:
         folder: of the run.
         step: of the last whole epoch; later events, left by an interrupted try, are purged.
+    Raises:
+        CourseError: its file cannot be written.
     """
 
     def __init__(self, folder: Path, step: int):
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self.folder = folder / "tensorboard"
+        with self._explain_disk():
+            self.writer = SummaryWriter(str(self.folder), purge_step=step + 1)
+
+    def _explain_disk(self):
+        return explain_disk(self.folder, "TensorBoard's file")
 
     def epoch(self, row: dict, dataset: SliceDataset, logits: torch.Tensor, pictures: bool) -> None:
         """Losses, DSC and learning rate of one epoch, and perhaps pictures.
@@ -60,21 +86,23 @@ class TensorBoard:
         Pictures show FLAIR with outlines, for up to four validation patients the slice with most
         tumour.
         """
-        for name, tag in (("training_loss", "loss/training"),
-                          ("validation_loss", "loss/validation"),
-                          ("prepared_dsc", "dsc/prepared"),
-                          ("learning_rate", "learning_rate")):
-            self.writer.add_scalar(tag, row[name], row["step"])
-        for name in dataset.patients[:4] if pictures else []:
-            rows = dataset.rows(name)
-            at = rows.start + int(dataset.targets[rows].sum(dim=(1, 2, 3)).argmax())
-            picture = show.overlay(np.asarray(dataset.images[at, 1].float()),
-                                   (logits[at, 0] > 0).numpy(), dataset.targets[at, 0].numpy())
-            self.writer.add_image(f"overlay/{name}", picture, row["step"], dataformats="HWC")
-        self.writer.flush()
+        with self._explain_disk():
+            for name, tag in (("training_loss", "loss/training"),
+                              ("validation_loss", "loss/validation"),
+                              ("prepared_dsc", "dsc/prepared"),
+                              ("learning_rate", "learning_rate")):
+                self.writer.add_scalar(tag, row[name], row["step"])
+            for name in dataset.patients[:4] if pictures else []:
+                rows = dataset.rows(name)
+                at = rows.start + int(dataset.targets[rows].sum(dim=(1, 2, 3)).argmax())
+                picture = show.overlay(np.asarray(dataset.images[at, 1].float()),
+                                       (logits[at, 0] > 0).numpy(), dataset.targets[at, 0].numpy())
+                self.writer.add_image(f"overlay/{name}", picture, row["step"], dataformats="HWC")
+            self.writer.flush()
 
     def __enter__(self) -> "TensorBoard":
         return self
 
     def __exit__(self, *_) -> None:
-        self.writer.close()
+        with suppress(OSError):              # what an epoch had to say is written already
+            self.writer.close()
