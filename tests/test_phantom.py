@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 from scipy import ndimage
 
-from course_lib.data import SliceDataset, find_patients, phantom, read_patient
+from course_lib.data import SliceDataset, anatomy, find_patients, phantom, read_patient
 from course_lib.errors import CourseError
 
 
@@ -19,8 +20,8 @@ def patient() -> tuple[str, np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def twin() -> Path:
-    """The folder of a twin with two patients."""
-    return phantom.make_twin(2)
+    """The folder of a twin with six patients; number 5 lacks two sequences."""
+    return phantom.make_twin(6)
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_a_patient_has_the_shapes_and_values_of_the_real_set(patient):
     _, image, mask = patient
     assert image.ndim == 4
     assert image.shape[1:] == (256, 256, 3)
-    assert 20 <= len(image) <= 40
+    assert 20 <= len(image) <= 88
     assert image.dtype == mask.dtype == np.uint8
     assert mask.shape == image.shape[:3]
     assert set(np.unique(mask)) == {0, 255}
@@ -73,8 +74,102 @@ def test_the_tumour_is_brighter_in_flair_than_what_surrounds_it(patient):
     assert image[..., 1][mask > 0].mean() > 1.2 * image[..., 1][around].mean()
 
 
+def test_fat_that_nobody_labels_is_as_bright_in_flair_as_the_tumour(patient):
+    _, image, mask = patient
+    flair, tumour = image[..., 1], mask > 0
+    assert (flair[~tumour] > np.median(flair[tumour])).sum() > tumour.sum() / 2
+
+
+@pytest.mark.parametrize("paint", [lambda mix: mix[1].add_(3), lambda mix: None])
+def test_distractors_are_not_labelled(patient, monkeypatch, paint):
+    monkeypatch.setattr(phantom, "_add_distractors",
+                        lambda mix, white, points, random: paint(mix))
+    _, image, mask = phantom.make_patient(0)
+    np.testing.assert_array_equal(mask, patient[2])
+    assert (image != patient[1]).any()
+
+
+def test_distractors_are_bright_spots_in_the_white_matter_of_flair_alone():
+    points = torch.from_numpy(anatomy.load().seeds).float()
+    white = (points[:, 0] > 0).float()                          # as if the left had no white matter
+    mix = torch.ones(3, len(points))
+    for seed in range(5):
+        phantom._add_distractors(mix, white, points, np.random.default_rng(seed))
+    assert (mix[[0, 2]] == 1).all()
+    assert (mix[1, white == 0] == 1).all()
+    assert mix[1].max() > 1.2
+    assert 0 < (mix[1] > 1.1).sum() < 0.1 * len(points)
+
+
+def glioma(push: float) -> phantom.Glioma:
+    """A ball of 20 mm in the right hemisphere's white matter."""
+    return phantom.Glioma(centre=np.array([30.0, -20.0, 25.0]), axes=np.full(3, 20.0), push=push,
+                          softness=2, flair=2, t1=0.8, ring=0, cyst=0)
+
+
+def test_the_brain_is_pushed_outwards_at_the_tumour_and_stays_on_the_far_side():
+    ray = np.array([[30.0 - along, -20.0, 25.0] for along in range(1, 76)]).reshape(1, 1, -1, 3)
+    moved = phantom.mass_effect(glioma(push=0.3), ray)[0, 0, :, 0] - ray[0, 0, :, 0]
+    assert moved[19] == pytest.approx(0.3 * 20)          # at the edge: came from nearer the centre
+    assert (moved >= 0).all()
+    assert np.abs(moved[66:]).max() < 0.15               # 37 mm beyond the midline
+    assert (np.diff(ray[0, 0, :, 0] + moved) < 0).all()              # nothing is folded over
+    np.testing.assert_array_equal(phantom.mass_effect(glioma(push=0.0), ray), ray)
+
+
+def test_the_skull_is_not_pushed():
+    skull = np.array([[30.0 + along, -20.0, 25.0] for along in range(80)]).reshape(1, 1, -1, 3)
+    moved = np.linalg.norm(phantom.mass_effect(glioma(push=0.35), skull) - skull, axis=-1)
+    outside = anatomy.head_at(skull)[0] > 0
+    assert 20 < outside.sum() < 60
+    assert (moved[outside] == 0).all()
+    assert moved[~outside].max() > 3
+
+
+def test_the_tumour_displaces_its_neighbourhood_in_the_image_but_not_the_far_side(patient,
+                                                                                 monkeypatch):
+    _, image, mask = patient
+    monkeypatch.setattr(phantom, "mass_effect", lambda glioma, points: points)
+    unpushed = phantom.make_patient(0)[1].astype(int)
+    changed = np.abs(image - unpushed).max(axis=-1) > 10
+    slices = slice(*np.flatnonzero(mask.any(axis=(1, 2)))[[0, -1]])
+    to_tumour = ndimage.distance_transform_edt(~mask[slices].any(axis=0))
+    assert changed[slices, to_tumour < 10].mean() > 0.02
+    assert changed[slices, to_tumour > 90].mean() < 0.001
+
+
+@pytest.mark.parametrize("number, copies", [(4, []), (5, [0, 2]), (16, [2])])
+def test_a_sequence_that_is_lacking_is_a_copy_of_flair(number, copies):
+    image = phantom.make_patient(number)[1]
+    assert [channel for channel in (0, 2)
+            if np.array_equal(image[..., channel], image[..., 1])] == copies
+
+
+def test_as_many_patients_lack_a_sequence_as_in_the_real_set():
+    lacking = [phantom._lacking(number) for number in range(110)]    # real: post 9, T1 6 of 110
+    assert sum(2 in channels for channels in lacking) == 10
+    assert sum(0 in channels for channels in lacking) == 7
+
+
+def test_numbers_of_slices_reach_from_20_to_88_with_the_real_mean():
+    shares = [site[0] for site in phantom.SITES.values()]
+    slices = [site[-1] for site in phantom.SITES.values()]
+    assert sum(shares) == pytest.approx(1)
+    assert min(map(min, slices)) == 20
+    assert max(map(max, slices)) == 88
+    mean = sum(share * np.mean(numbers) for share, numbers in zip(shares, slices, strict=True))
+    assert 28 < mean < 37                                            # real: 3,929 of 110, 35.7
+
+
+def test_most_masks_are_empty(twin):
+    targets = [read_patient(folder).target for folder in find_patients(twin)]
+    empty = np.concatenate([~target.any(axis=(1, 2)) for target in targets])
+    assert 0.5 < empty.mean() < 0.75                                 # real: 2,556 of 3,929, 0.65
+    assert all(target.any() for target in targets)
+
+
 def test_the_same_patient_is_the_same_however_many_are_made(patient, twin):
-    name, image, mask = patient                           # made alone, the twin as the first of two
+    name, image, mask = patient                           # made alone, the twin as the first of six
     read = read_patient(twin / name)
     np.testing.assert_array_equal(read.image, image)
     np.testing.assert_array_equal(read.target * 255, mask)
@@ -92,7 +187,7 @@ def test_another_number_and_another_seed_are_other_patients(patient, twin):
 
 def test_the_layout_is_read_by_the_data_set(twin):
     dataset = SliceDataset(twin, size=64)
-    assert len(dataset.patients) == 2
+    assert len(dataset.patients) == 6
     assert dataset.skipped == {}
     for name in dataset.patients:
         assert dataset.targets[dataset.rows(name)].any()
