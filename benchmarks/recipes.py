@@ -2,7 +2,9 @@
 
 "reference" is the tutorial's recipe (brain-segmentation-pytorch): ends dropped, pooled soft Dice,
 Adam 1e-4, constant; "course" is lesson 03's. With `--split reference` the ten named patients choose
-the checkpoint and are reported, as in the tutorial: optimistic, and only for comparison.
+the checkpoint and are reported, as in the tutorial: optimistic, and only for comparison. With
+`--split folds` each patient is reported once, by a network that did not see them (finished folds
+are not trained again).
 """
 
 import argparse
@@ -23,12 +25,41 @@ RECIPES = {
 }
 
 
+def train_and_score(o: argparse.Namespace, split: data.Split, name: str) -> tuple[list, float]:
+    """One training; prints and returns the scores of the reported patients, and its seconds."""
+    recipe = RECIPES[o.recipe]
+    folder = data.fetch(o.data, patients=o.patients)
+    start = time.perf_counter()
+    training, validation, test = (
+        data.SliceDataset(folder, size=o.size, patients=part, drop_ends=recipe["drop_ends"])
+        for part in (split.training, split.validation, split.reported))
+    print(f"{len(training.patients)} patients to train, {len(validation.patients)} to choose, "
+          f"{len(test.patients)} reported ({split.note}); "
+          f"prepared in {time.perf_counter() - start:.1f} s")
+    settings_of_training = recipe["config"] | (
+        {"learning_rate": o.learning_rate} if o.learning_rate else {})
+    config = train.TrainConfig(epochs=o.epochs, batch_size=o.batch_size, seed=o.seed,
+                               precision=o.precision, layout=o.layout, **settings_of_training)
+    torch.manual_seed(o.seed)
+    run = train.fit(models.UNet(3, 1, features=o.features), training, validation,
+                    loss=recipe["loss"](), augment=recipe["augment"], config=config,
+                    folder=settings.runs_folder() / name)
+    table = predict.evaluate(predict.load(run.folder), test)
+    print(show.table(table))
+    curve = " ".join(f"{row['prepared_dsc']:.2f}" for row in run.history)
+    print(f"{run.config['layout']}, {run.config['precision']}, {run.history[-1]['step']} steps, "
+          f"{run.history[-1]['seconds']:.0f} s; validation DSC by epoch: {curve}")
+    return table, run.history[-1]["seconds"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="lgg-phantom")
     parser.add_argument("--patients", type=int, default=32, help="of the twin")
     parser.add_argument("--recipe", choices=RECIPES, default="course")
-    parser.add_argument("--split", choices=("patients", "reference"), default="patients")
+    parser.add_argument("--split", choices=("patients", "reference", "folds"), default="patients")
+    parser.add_argument("--folds", type=int, nargs="+", default=[1, 2, 3, 4, 5],
+                        help="of five: which to train, with --split folds")
     parser.add_argument("--validation", type=int, default=4)
     parser.add_argument("--test", type=int, default=8)
     parser.add_argument("--size", type=int, default=128)
@@ -42,36 +73,23 @@ def main() -> None:
     parser.add_argument("--name", default="recipe")
     o = parser.parse_args()
 
-    recipe = RECIPES[o.recipe]
-    folder = data.fetch(o.data, patients=o.patients)
-    names = [path.name for path in data.find_patients(folder)]
-    split = (data.reference_split(names) if o.split == "reference" else
-             data.split_patients(names, validation=o.validation, test=o.test))
-    start = time.perf_counter()
-    training, validation, test = (
-        data.SliceDataset(folder, size=o.size, patients=part, drop_ends=recipe["drop_ends"])
-        for part in (split.training, split.validation, split.reported))
-    print(f"{len(training.patients)} patients to train, {len(validation.patients)} to choose, "
-          f"{len(test.patients)} reported ({split.note}); "
-          f"prepared in {time.perf_counter() - start:.1f} s")
-    settings_of_training = recipe["config"] | (
-        {"learning_rate": o.learning_rate} if o.learning_rate else {})
-    config = train.TrainConfig(epochs=o.epochs, batch_size=o.batch_size, seed=o.seed,
-                               precision=o.precision, layout=o.layout, **settings_of_training)
-    torch.manual_seed(o.seed)
-    model = models.UNet(3, 1, features=o.features)
-    run = train.fit(model, training, validation, loss=recipe["loss"](), augment=recipe["augment"],
-                    config=config, folder=settings.runs_folder() / o.name)
-    table = predict.evaluate(predict.load(run.folder), test)
-    print(show.table(table))
-    scores = [row["dsc"] for row in table]
+    names = [path.name for path in data.find_patients(data.fetch(o.data, patients=o.patients))]
+    if o.split == "reference":
+        splits = {o.name: data.reference_split(names)}
+    elif o.split == "patients":
+        splits = {o.name: data.split_patients(names, validation=o.validation, test=o.test)}
+    else:
+        every = data.folds(names, k=5)
+        splits = {f"{o.name}-fold{number}": data.split_patients(
+            every[number - 1].training, validation=o.validation, test=0)._replace(
+                test=every[number - 1].test) for number in o.folds}
+    found = [train_and_score(o, split, name) for name, split in splits.items()]
+    scores = [row["dsc"] for table, _ in found for row in table]
     low, high = stats.bootstrap_interval(scores)
-    curve = " ".join(f"{row['prepared_dsc']:.2f}" for row in run.history)
-    print(f"{run.config['layout']}, {run.config['precision']}, {run.history[-1]['step']} steps, "
-          f"{run.history[-1]['seconds']:.0f} s; validation DSC by epoch: {curve}")
     print(f"{o.recipe} recipe, {o.size} px, {o.features} features, seed {o.seed}: mean DSC "
           f"{np.nanmean(scores):.3f}, 95 % interval {low:.3f} to {high:.3f}, median "
-          f"{np.nanmedian(scores):.3f}, {len(scores)} patients")
+          f"{np.nanmedian(scores):.3f}, {len(scores)} patients, "
+          f"{sum(seconds for _, seconds in found):.0f} s of training and validation")
 
 
 if __name__ == "__main__":

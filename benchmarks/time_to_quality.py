@@ -36,7 +36,7 @@ BATCH = 16
 # Recipe, size in pixels, features, seconds of training.
 CONTENDERS = {"tutorial": ("reference", 128, 16, 1200),
               "course, same network": ("course", 128, 16, 300),
-              "course, its own": ("course", 128, 8, 120)}
+              "course, its own": ("course", 128, 16, 120)}
 FOLDER = settings.runs_folder() / "time-to-quality"
 
 

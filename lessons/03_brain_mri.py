@@ -40,6 +40,14 @@ SETTINGS = {
 folder = data.fetch(NAME, patients=SETTINGS["patients"])
 names = [path.name for path in data.find_patients(folder)]
 
+# %% [markdown]
+# Files get lost and damaged on their way. Before anything rests on them, `data.verify` reads each
+# one and lists what is wrong, and the cure: masks without image, values that are no mask's, slices
+# that are missing, a patient who is there twice. `SliceDataset`, below, refuses by the same checks.
+
+# %%
+data.verify(folder)
+
 # %%
 patient = data.read_patient(folder / names[1])
 areas = patient.target.sum(axis=(1, 2))

@@ -200,3 +200,21 @@ def test_only_the_same_images_have_the_same_digest(tif_folder):
     changed[0, 0, 0, 0] ^= 1
     assert len({tif.digest(image) for image in (*patients, changed)}) == len(patients) + 1
     assert tif.digest(patients[0]) == tif.digest(patients[0].copy(order="F"))
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_damaged_files_raise_nothing_but_data_errors(tmp_path, compression):
+    random = np.random.default_rng(0)
+    path = tmp_path / "patient" / "a_1.tif"
+    path.parent.mkdir()
+    tifffile.imwrite(path, random.integers(0, 255, (48, 40, 3), dtype=np.uint8),
+                     photometric="rgb", compression=compression)
+    sound, refused = path.read_bytes(), 0
+    for _ in range(200):
+        content = bytearray(sound[: random.integers(len(sound)) if random.random() < 0.2 else None])
+        for position in random.integers(min(400, len(content) + 1), size=3):     # mostly the header
+            content[position:position + 1] = random.bytes(1)
+        path.write_bytes(content)
+        _, problems = tif.examine(path.parent, with_target=False)
+        refused += bool(problems)
+    assert 50 < refused < 200

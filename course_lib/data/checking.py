@@ -29,7 +29,7 @@ class Findings(list):
                          "cure": problem.cure, "fatal": problem.fatal})
         self.patients = patients
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = [f"{'fatal' if row['fatal'] else 'look'}: {row['patient']} {row['file']}: "
                  f"{row['problem']}. Cure: {row['cure']}." for row in self]
         return "\n".join([*lines, self._summary()])
