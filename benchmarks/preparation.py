@@ -3,7 +3,7 @@
 The twin is made, and the real patients are prepared, in processes of their own with an empty cache;
 their clocks start after the imports. Beside them the reference recipe (brain-segmentation-pytorch,
 `dataset.py` and `utils.py`), written down anew with skimage, prepares a few of the same patients.
-Peak memory is the whole process's, with PyTorch's own share.
+Peak memory is the whole process's, with PyTorch's own share; it is read as Linux gives it.
 """
 
 import argparse

@@ -58,8 +58,8 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=32, help="of the twin")
     parser.add_argument("--recipe", choices=RECIPES, default="course")
     parser.add_argument("--split", choices=("patients", "reference", "folds"), default="patients")
-    parser.add_argument("--folds", type=int, nargs="+", default=[1, 2, 3, 4, 5],
-                        help="of five: which to train, with --split folds")
+    parser.add_argument("--folds", type=int, nargs="+", choices=range(1, 6),
+                        default=[1, 2, 3, 4, 5], help="of five: which to train, with --split folds")
     parser.add_argument("--validation", type=int, default=4)
     parser.add_argument("--test", type=int, default=8)
     parser.add_argument("--size", type=int, default=128)

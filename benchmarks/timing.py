@@ -26,4 +26,6 @@ def now(clock: Callable = time.perf_counter) -> float:
     """The time, once the GPU has done what it was given."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+    elif torch.backends.mps.is_available():
+        torch.mps.synchronize()
     return clock()

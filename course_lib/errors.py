@@ -15,7 +15,7 @@ class CourseError(Exception):
         super().__init__(f"{where}: {what}. {cure[:1].upper()}{cure[1:].rstrip('.')}.")
 
     def __reduce__(self):
-        return type(self), (self.what, self.where, self.cure)
+        return type(self), (self.what, self.where, self.cure), self.__dict__
 
 
 class DataError(CourseError, ValueError):
@@ -24,6 +24,3 @@ class DataError(CourseError, ValueError):
     def __init__(self, what: str, where: str, cure: str, fatal: bool = True):
         super().__init__(what, where, cure)
         self.fatal = fatal
-
-    def __reduce__(self):
-        return type(self), (self.what, self.where, self.cure, self.fatal)

@@ -118,7 +118,7 @@ def test_masks_of_0_and_1_and_of_0_and_255_give_the_same(tmp_path):
 
 def test_the_second_time_gives_the_same_without_reading_a_file(tif_folder, monkeypatch):
     first = SliceDataset(tif_folder, size=32)
-    monkeypatch.setattr(tifffile, "imread", None)         # calling it would raise
+    monkeypatch.setattr(tifffile, "TiffFile", None)         # calling it would raise
     second = SliceDataset(tif_folder, size=32)
     torch.testing.assert_close(first.images, second.images, rtol=0, atol=0)
     torch.testing.assert_close(first.targets, second.targets, rtol=0, atol=0)
@@ -303,6 +303,28 @@ def test_a_mask_that_goes_after_the_patient_was_cached_is_missed(tif_folder):
     slice_file(tif_folder / FIRST, mask=True).unlink()
     with pytest.raises(DataError, match="the mask is missing"):
         SliceDataset(tif_folder, size=32)
+
+
+def test_a_link_to_nothing_is_a_bad_patient_and_not_the_end(tif_folder):
+    path = slice_file(tif_folder / FIRST)
+    path.unlink()
+    path.symlink_to(tif_folder / "nowhere.tif")
+    with pytest.raises(DataError, match=f"{FIRST}: cannot be read .*nowhere|{FIRST}_3.tif"):
+        SliceDataset(tif_folder, size=32)
+    with pytest.warns(UserWarning, match="patient left out"):
+        assert len(SliceDataset(tif_folder, size=32, on_error="skip").patients) == 3
+
+
+def test_a_patient_asked_for_twice_is_refused(tif_folder):
+    with pytest.raises(CourseError, match="1 patients stand twice.*Give each patient once"):
+        SliceDataset(tif_folder, size=32, patients=[FIRST, FIRST])
+
+
+@pytest.mark.parametrize("slices", [1, 2])
+def test_too_few_slices_to_drop_the_ends_are_told_as_such(tmp_path, slices):
+    write_patient(tmp_path, slices=slices)
+    with pytest.raises(DataError, match=rf"nothing is left of {slices} slices .*drop_ends=False"):
+        SliceDataset(tmp_path, size=32)
 
 
 def test_a_mask_that_appears_after_the_patient_was_cached_is_noticed(tif_folder):

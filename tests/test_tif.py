@@ -141,6 +141,13 @@ BROKEN = {
         lambda folder: claim(slice_file(folder), width=60000, height=60000),
         f"{FIRST}/{FIRST}_3.tif: cannot be read as tif (ValueError: 1 pages, the first of "
         "10,800,000,000 bytes"),
+    "a mask that is a folder": (
+        lambda folder: [slice_file(folder, mask=True).unlink(),
+                        slice_file(folder, mask=True).mkdir()],
+        f"{FIRST}/{FIRST}_3_mask.tif: cannot be read as tif"),
+    "slices of two types": (
+        lambda folder: change(slice_file(folder), lambda image: image.astype(np.uint16) * 257),
+        f"{FIRST}/{FIRST}_3.tif: is uint16, the first slice uint8"),
     "an empty file": (
         lambda folder: slice_file(folder, mask=True).write_bytes(b""),
         f"{FIRST}/{FIRST}_3_mask.tif: cannot be read as tif"),
@@ -192,6 +199,29 @@ def test_a_gap_in_the_slice_numbers_is_told_and_does_not_stop(tif_folder):
     assert patient.slices == [1, 2, 4, 5, 6]
     assert [(problem.what, problem.fatal) for problem in problems] == [
         ("slice numbers [3] are missing between 1 and 6", False)]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.uint16, np.int64])
+def test_masks_of_other_types_come_back_as_uint8(tif_folder, kind):
+    expected = read_patient(tif_folder / FIRST).target
+    for path in (tif_folder / FIRST).glob("*_mask.tif"):
+        change(path, lambda mask: (mask // 255).astype(kind))
+    target = read_patient(tif_folder / FIRST).target
+    assert target.dtype == np.uint8
+    np.testing.assert_array_equal(target, expected)
+
+
+def test_endings_in_capitals_count_and_other_files_do_not(tif_folder):
+    for path in (tif_folder / FIRST).iterdir():
+        path.rename(path.with_suffix(".TIF"))
+    other = tif_folder / "other"
+    other.mkdir()
+    for name in ("a_1.tif.bak", "._a_1.tif"):
+        (other / name).write_bytes(b"")
+    found = find_patients(tif_folder)
+    assert [path.name for path in found].count(FIRST) == 1
+    assert other not in found
+    assert len(read_patient(tif_folder / FIRST).slices) == 6
 
 
 def test_only_the_same_images_have_the_same_digest(tif_folder):

@@ -458,7 +458,7 @@ def test_a_torch_that_does_not_know_the_processor_gets_float32(monkeypatch):
     assert choose_layout_and_precision(small_unet(), auto(), CPU)[1] == "float32"
 
 
-@pytest.mark.parametrize("fixed", [{"layout": "contiguous"}, {"precision": "bfloat16"},
+@pytest.mark.parametrize("fixed", [{"layout": "contiguous"}, {"precision": "float16"},
                                    {"layout": "contiguous", "precision": "float16"}])
 def test_what_is_not_auto_is_kept(fixed):
     assert set(fixed.values()) <= set(choose_layout_and_precision(small_unet(), auto(**fixed), CPU))

@@ -107,13 +107,17 @@ def cached(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np
     """
     path = settings.cache_folder() / f"{name}.arrays"
     content = _map(path)
-    if content is None or not _is_whole(content):
-        arrays = make()
-        try:
-            write_atomically(path, lambda file: file.writelines(_pack(arrays)), durable=False)
-        except OSError as error:
-            warnings.warn(f"prepared data are not kept: {error}. Set COURSE_CACHE to a folder "
-                          "that can be written to.", stacklevel=2)
-            return arrays
-        content = _map(path)
-    return _unpack(content)
+    if content is not None and _is_whole(content):
+        return _unpack(content)
+    content = None                             # let go of it: Windows replaces no file in use
+    arrays = make()
+    try:
+        write_atomically(path, lambda file: file.writelines(_pack(arrays)), durable=False)
+    except OSError as error:
+        content = _map(path)                   # another process may have been faster
+        if content is None or not _is_whole(content):
+            warnings.warn(f"prepared data are not kept: {error.strerror or error}. Set "
+                          "COURSE_CACHE to a folder that can be written to.", stacklevel=2)
+        return arrays
+    content = _map(path)
+    return arrays if content is None else _unpack(content)

@@ -35,7 +35,7 @@ class Findings(list):
         return "\n".join([*lines, self._summary()])
 
     def _summary(self) -> str:
-        fatal = {row["patient"] for row in self if row["fatal"]}
+        fatal = {row["patient"] for row in self if row["fatal"] and row["patient"]}
         return (f"{self.patients} patients looked at, {len(self)} findings, "
                 f"{len(fatal)} patients cannot be used")
 
@@ -63,7 +63,8 @@ def verify(folder: str | Path) -> Findings:
     problems = [DataError(what="a folder without images named …_<slice number>.tif",
                           where=path.name, cure="restore its images, or move it away", fatal=False)
                 for path in sorted(beside)
-                if path.name not in ("kaggle_3m", "lgg-mri-segmentation")]    # a second copy of all
+                if path.name not in ("kaggle_3m", "lgg-mri-segmentation")     # a second copy of all
+                and not path.name.startswith((".", "__"))]
     first: dict[str, str] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for path, (found, digest) in zip(folders, pool.map(_examine, folders), strict=True):

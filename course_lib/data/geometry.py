@@ -70,7 +70,10 @@ def find_box(volume: np.ndarray, size: int, drop_ends: bool, where: str) -> dict
     """
     first, last = (1, len(volume) - 1) if drop_ends else (0, len(volume))
     kept = volume[first:last]
-    if not kept.size or kept.max() <= 0:
+    if not len(kept):
+        raise DataError(what=f"nothing is left of {len(volume)} slices without first and last",
+                        where=where, cure="take drop_ends=False, or leave this patient out")
+    if kept.max() <= 0:
         raise DataError(what=f"nothing is left of {len(volume)} slices: all voxels are zero",
                         where=where, cure="leave this patient out, or restore its images")
     floor = float(kept.max() * BACKGROUND)

@@ -250,7 +250,7 @@ def make_twin(patients: int, seed: int = 42) -> Path:
     with tempfile.TemporaryDirectory(dir=final.parent, prefix=".lgg-phantom-") as temporary:
         made = Path(temporary) / "twin"
         anatomy.load()                  # once, before the threads ask for it
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(min(8, os.cpu_count())) as pool:        # up to 0.7 GB each
             list(pool.map(lambda number: write_patient(made, *make_patient(number, seed)),
                           range(patients)))
         try:

@@ -2,7 +2,6 @@
 
 import os
 import warnings
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,8 +23,8 @@ class SliceDataset:
         folder: with one folder per patient.
         size: side of the prepared slices, in pixels.
         patients: names to take, in this order; None takes all.
-        on_error: "raise" stops at the first bad patient; "skip" leaves it out with a warning and
-            keeps its error in `.skipped`.
+        on_error: "raise" refuses where a patient is bad, and names the first; "skip" leaves bad
+            ones out with a warning and keeps their errors in `.skipped`.
         drop_ends: leave out each patient's first and last slice, as the reference does.
 
     Attributes:
@@ -52,6 +51,9 @@ class SliceDataset:
         if not names:
             raise DataError(what="an empty list of patients", where="SliceDataset",
                             cure="give at least one; a split without test part has .reported")
+        if len(set(names)) < len(names):
+            raise CourseError(what=f"{len(names) - len(set(names))} patients stand twice",
+                              where="SliceDataset", cure="give each patient once")
         missing = [name for name in names if name not in folders]
         if missing:
             raise DataError(what=f"{len(missing)} of {len(names)} patients are not there, "
@@ -63,8 +65,7 @@ class SliceDataset:
         order = sorted(names, key=lambda name: len(os.listdir(folders[name])), reverse=True)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             outcomes = dict(zip(order, pool.map(
-                lambda name: _outcome(prepare_patient, folders[name], size, drop_ends), order),
-                strict=True))
+                lambda name: _outcome(folders[name], size, drop_ends), order), strict=True))
         parts = {name: outcomes.pop(name) for name in names}
         self.skipped = _pick_errors(parts)
         if self.skipped and on_error == "raise":
@@ -135,12 +136,15 @@ class SliceDataset:
         return weights
 
 
-def _outcome(function: Callable, *arguments):
-    """What a function returns, or the DataError that it raises."""
+def _outcome(folder: Path, size: int, drop_ends: bool) -> dict | DataError:
+    """What prepare_patient returns, or why it cannot."""
     try:
-        return function(*arguments)
+        return prepare_patient(folder, size, drop_ends)
     except DataError as error:
         return error
+    except OSError as error:
+        return DataError(what=f"cannot be read ({error})", where=folder.name,
+                         cure="restore the file, or leave the patient out")
 
 
 def _pick_errors(parts: dict) -> dict[str, DataError]:
@@ -163,9 +167,8 @@ def prepare_patient(folder: Path, size: int, drop_ends: bool) -> dict:
         image (S', 3, size, size) float16, target (S', 1, size, size) uint8, box, slices, digest.
     """
     files = tif.list_slices(folder)
-    for problem in tif.check_names(folder, files):
-        if not problem.fatal:
-            warnings.warn(str(problem), stacklevel=2)
+    for gap in tif.check_names(folder, files, with_target=False):
+        warnings.warn(str(gap), stacklevel=2)
     present = sorted(path for path in folder.iterdir() if tif.NAME.match(path.name))
     name = cache.key(recipe=RECIPE, size=size, drop_ends=drop_ends,
                      files=cache.fingerprint(present))

@@ -5,6 +5,7 @@ The layout is that of the Kaggle LGG set: a folder per patient, in it `<anything
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,7 +51,8 @@ def find_patients(folder: str | Path) -> list[Path]:
                         cure="data.fetch('lgg-phantom') makes one, data.fetch('lgg-mri') "
                              "downloads one")
     for root in (folder, folder / "kaggle_3m", folder / "lgg-mri-segmentation" / "kaggle_3m"):
-        found = sorted(path for path in root.glob("*/") if any(path.glob("*_[0-9]*.tif*")))
+        found = sorted(path for path in root.glob("*/")
+                       if any(NAME.match(file.name) for file in path.iterdir()))
         if found:
             return found
     raise DataError(what="no patient in it: no folder with files named …_1.tif, …_1_mask.tif",
@@ -105,6 +107,9 @@ def _read_stack(files: list[Path], expected: str, fits: Callable,
             continue
         arrays.append(array)
         found = flaw(array)
+        if array.dtype != arrays[0].dtype:
+            found = (f"is {array.dtype}, the first slice {arrays[0].dtype}",
+                     "save all slices of a patient in the same type")
         if array.shape != arrays[0].shape or not fits(array.shape):
             found = (f"has shape {array.shape}, the first slice {arrays[0].shape}, expected "
                      f"{expected}, the same in all slices", "save all slices of a patient in the "
@@ -175,7 +180,7 @@ def examine(folder: str | Path, with_target: bool = True) -> tuple[Patient | Non
                                   where=folder.name, cure="leave this patient out, or restore its "
                                                           "images"))
     if with_target:
-        masks = [path for path in map(mask_of, files.values()) if path.is_file()]
+        masks = [path for path in map(mask_of, files.values()) if os.path.lexists(path)]
         shape = None if image is None else image.shape[1:3]
         target, more = _read_stack(masks, f"{shape or '(H, W)'}",
                                    lambda found: len(found) == 2 and found == (shape or found),
@@ -185,16 +190,16 @@ def examine(folder: str | Path, with_target: bool = True) -> tuple[Patient | Non
             problems += [DataError(what="the mask has values [0, 1], the others [0, 255]",
                                    where=f"{folder.name}/{path.name}", cure="save all masks alike")
                          for path, mask in zip(masks, target, strict=True) if 1 in mask]
-            target = (target > 0).astype(np.uint8)
     if any(problem.fatal for problem in problems):
         return None, problems
+    target = None if target is None else (target > 0).astype(np.uint8)
     return Patient(folder.name, image, target, list(files)), problems
 
 
 def as_one(problems: list[DataError], folder: Path) -> DataError:
     """The first fatal problem, with the number of those that are not told."""
     first, *others = [problem for problem in problems if problem.fatal]
-    if not others:
+    if not others or "data.verify(" in first.what:          # a patient's own count is told already
         return first
     return DataError(what=f"{first.what} (and {len(others)} more: data.verify({str(folder)!r}) "
                           "lists all)", where=first.where, cure=first.cure)

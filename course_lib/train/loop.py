@@ -59,7 +59,7 @@ def _check(training: SliceDataset, validation: SliceDataset, config: TrainConfig
                           cure="split by patient: data.split_patients")
     twins = set(training.digests.values()) & set(validation.digests.values())
     if twins:
-        names = [next(name for name, found in part.digests.items() if found in twins)
+        names = [next(name for name, found in part.digests.items() if found == min(twins))
                  for part in (training, validation)]
         raise CourseError(what=f"{names[0]} in training and {names[1]} in validation have the "
                                "same images", where="train.fit",
