@@ -128,8 +128,11 @@ def prepare_image(volume: np.ndarray, box: dict) -> np.ndarray:
 
 def prepare_target(target: np.ndarray, box: dict) -> np.ndarray:
     """Raw masks (S, H, W) of 0 and 1 to (S', 1, size, size), uint8, by nearest neighbour."""
-    resized = resize_slices(_crop_and_pad(target, box), box["size"], order=0)
-    return (resized > 0.5).astype(np.uint8)[:, None]
+    square = _crop_and_pad(target, box)                                   # (S', side, side)
+    prepared = np.zeros((len(square), 1, box["size"], box["size"]), dtype=np.uint8)
+    for number in np.flatnonzero(square.any(axis=(1, 2))):                # most slices are empty
+        prepared[number, 0] = resize_slices(square[number], box["size"], order=0) > 0.5
+    return prepared
 
 
 def restore(probabilities: np.ndarray, box: dict) -> np.ndarray:

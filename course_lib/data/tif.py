@@ -127,6 +127,8 @@ def _flaw_of_image(image: np.ndarray) -> tuple[str, str] | None:
 
 
 def _flaw_of_mask(mask: np.ndarray) -> tuple[str, str] | None:
+    if not mask.any():
+        return None
     values = np.unique(mask)
     if set(values.tolist()) <= {0, 255} or set(values.tolist()) <= {0, 1}:
         return None
