@@ -69,7 +69,11 @@ class SliceDataset:
         parts = {name: outcomes.pop(name) for name in names}
         self.skipped = _pick_errors(parts)
         if self.skipped and on_error == "raise":
-            raise tif.as_one(list(self.skipped.values()), self.folder)
+            first = next(iter(self.skipped.values()))
+            raise first if len(self.skipped) == 1 else DataError(
+                what=f"{len(self.skipped)} of {len(names)} patients cannot be used "
+                     f"(data.verify({str(self.folder)!r}) lists all); the first: {first.what}",
+                where=first.where, cure=first.cure)
         for error in self.skipped.values():
             warnings.warn(f"patient left out: {error}", stacklevel=2)
         if len(self.skipped) == len(parts):

@@ -198,10 +198,10 @@ def examine(folder: str | Path, with_target: bool = True) -> tuple[Patient | Non
     return Patient(folder.name, image, target, list(files)), problems
 
 
-def as_one(problems: list[DataError], folder: Path) -> DataError:
-    """The first fatal problem, with the number of those that are not told."""
+def _as_one(problems: list[DataError], folder: Path) -> DataError:
+    """A patient's first fatal problem, with the number of those that are not told."""
     first, *others = [problem for problem in problems if problem.fatal]
-    if not others or "data.verify(" in first.what:          # a patient's own count is told already
+    if not others:
         return first
     return DataError(what=f"{first.what} (and {len(others)} more: data.verify({str(folder)!r}) "
                           "lists all)", where=first.where, cure=first.cure)
@@ -220,7 +220,7 @@ def read_patient(folder: str | Path, with_target: bool = True) -> Patient:
     """
     patient, problems = examine(folder, with_target)
     if patient is None:
-        raise as_one(problems, Path(folder).parent)
+        raise _as_one(problems, Path(folder).parent)
     return patient
 
 
