@@ -15,6 +15,7 @@ import numpy as np
 from course_lib import settings
 
 ALIGNMENT = 64        # bytes; where the first array begins
+NUMBER = 9            # bytes of a number in a cache file: eight hexadecimal digits and a line's end
 
 
 def can_write(folder: Path) -> bool:
@@ -61,10 +62,10 @@ def fingerprint(files: list[Path]) -> list[list]:
 
 
 def _pack(arrays: dict[str, np.ndarray]) -> list[bytes | np.ndarray]:
-    """What a cache file holds: a checksum of all that follows, names and shapes, the arrays."""
+    """What a cache file holds: checksum of what follows, header's length, header, arrays."""
     header = json.dumps({name: (array.dtype.str, array.shape) for name, array in arrays.items()})
-    header = header.encode() + b" " * (-(len(header) + 10) % ALIGNMENT) + b"\n"
-    parts = [header, *map(np.ascontiguousarray, arrays.values())]
+    header = header.encode() + b" " * (-(len(header) + 2 * NUMBER) % ALIGNMENT)
+    parts = [b"%08x\n" % len(header), header, *map(np.ascontiguousarray, arrays.values())]
     checksum = 0
     for part in parts:
         checksum = zlib.crc32(part, checksum)
@@ -81,13 +82,13 @@ def _map(path: Path) -> np.ndarray | None:
 
 def _is_whole(content: np.ndarray) -> bool:
     """Whether each byte is as it was written."""
-    return bytes(content[:9]) == b"%08x\n" % zlib.crc32(content[9:])
+    return bytes(content[:NUMBER]) == b"%08x\n" % zlib.crc32(content[NUMBER:])
 
 
 def _unpack(content: np.ndarray) -> dict[str, np.ndarray]:
-    at = 9 + bytes(content[9:]).index(b"\n") + 1
+    at = 2 * NUMBER + int(bytes(content[NUMBER : 2 * NUMBER]), 16)
     arrays = {}
-    for name, (kind, shape) in json.loads(bytes(content[9:at])).items():
+    for name, (kind, shape) in json.loads(bytes(content[2 * NUMBER : at])).items():
         size = math.prod(shape) * np.dtype(kind).itemsize
         arrays[name] = content[at : at + size].view(kind).reshape(shape)
         at += size

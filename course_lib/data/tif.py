@@ -5,6 +5,7 @@ The layout is that of the Kaggle LGG set: a folder per patient, in it `<anything
 """
 
 import hashlib
+import io
 import os
 import re
 from collections.abc import Callable
@@ -79,9 +80,10 @@ def mask_of(image_file: Path) -> Path:
 
 def _read_tif(path: Path) -> np.ndarray:
     try:
-        with tifffile.TiffFile(path) as file:
+        content = path.read_bytes()
+        with tifffile.TiffFile(io.BytesIO(content)) as file:
             page = file.pages.first
-            if len(file.pages) > 1 or page.nbytes > MOST_PER_BYTE * path.stat().st_size:
+            if len(file.pages) > 1 or page.nbytes > MOST_PER_BYTE * len(content):
                 raise ValueError(f"{len(file.pages)} pages, the first of {page.nbytes:,} bytes")
             return page.asarray()
     except Exception as error:    # a damaged file can make the reader raise nearly anything
