@@ -17,7 +17,7 @@
 # finds; write `PROFILE = "tiny"` into the cell to choose yourself.
 
 # %% [markdown]
-# ## 1 · Eight patients
+# ## 1 · Twelve patients
 #
 # A brain scan is a stack of *slices*: pictures through the head, a few millimetres apart. Ours
 # show three *sequences*, three ways to make tissue visible, stored as the three channels of an
@@ -26,13 +26,13 @@
 # has outlined the tumour in every slice; here the simulation knows where it put it. That outline is
 # the *target* the network learns from.
 #
-# These eight patients are a simulation: real anatomy (an average of 152 healthy brains), invented
-# tumours. Lesson 03 uses the same code on real patients by changing one name.
+# These twelve patients (eight in `tiny`) are a simulation: real anatomy (an average of 152 healthy
+# brains), invented tumours. Lesson 03 uses the same code on real patients by changing one name.
 
 # %%
 START = time.perf_counter()
-PATIENTS, SIZE, FEATURES, EPOCHS = {"tiny": (8, 64, 8, 7), "cpu": (8, 96, 8, 18),
-                                    "gpu": (8, 128, 16, 40)}[PROFILE]
+PATIENTS, SIZE, FEATURES, EPOCHS = {"tiny": (8, 64, 8, 7), "cpu": (12, 96, 8, 12),
+                                    "gpu": (12, 128, 16, 30)}[PROFILE]
 folder = data.fetch("lgg-phantom", patients=PATIENTS)
 names = [path.name for path in data.find_patients(folder)]
 patient = data.read_patient(folder / names[0])
@@ -54,8 +54,8 @@ show.contact_sheet(channels, targets=[None, patient.target[middle], None], title
 # %% [markdown]
 # ## 2 · A network in a few seconds
 #
-# Five patients teach the network, one is for *validation*: it tells when the network was best.
-# Two are left for the *test*: these choose nothing, so what we measure on them is honest.
+# Eight patients teach the network, one is for *validation*: it tells when the network was best.
+# Three are left for the *test*: these choose nothing, so what we measure on them is honest.
 #
 # The score is the *Dice similarity coefficient* (DSC): twice the overlap of two outlines, divided
 # by the sum of their areas. 1 is a perfect match, 0 is no overlap. Two experts reach about 0.84 on
@@ -109,9 +109,10 @@ show.contact_sheet([p.image[s, :, :, 1] for p, s in zip(found, most, strict=True
 
 # %% [markdown]
 # Solid blue is the target, dashed orange what the network predicts for patients it has never seen.
-# Where both lines run together the network is right. Few patients taught it, so expect misses; and
-# one or two test patients say little: another pair would give another mean. Lesson 03 does it with
-# more patients, lesson 06 says how many it takes.
+# Where both lines run together the network is right. Few patients taught it, so expect misses: a
+# tumour that differs little from what surrounds it is hard to find. And two or three test patients
+# say little: others would give another mean. Lesson 03 does it with more patients, lesson 06 says
+# how many it takes.
 
 # %% [markdown]
 # ## 3 · Move it yourself
@@ -153,7 +154,7 @@ assert run.history[-1]["training_loss"] < run.history[0]["training_loss"]
 # %% [markdown]
 # ## Summary
 #
-# You prepared eight patients, trained a network, scored it on patients that it had not seen, and
+# You prepared a dozen patients, trained a network, scored it on patients that it had not seen, and
 # looked at where it fails. Every lesson works like this: an idea, a few lines, a result, and what
 # it shows and what it does not. Before each experiment there is a *forecast*: write it down, even
 # if it is a guess; being wrong is how you notice what you believed.
