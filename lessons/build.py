@@ -3,9 +3,18 @@
 A lesson is a text file in jupytext's percent format: what we edit and review. Its notebook has the
 same cells without outputs, and ids derived from lesson and position, so that nothing changes by
 chance. The cell tagged `setup` is the same in all lessons; it stands once, in setup_cell.py.
+
+An exercise is three cells, tagged `exercise` (the task), `hints` and `solution` (code that ends
+with the call of its checker). `--edition` says what becomes of them:
+
+    student   the stub, then hints and solution, folded: what notebooks/ holds
+    teacher   the stub and the hints, for a class
+    answers   task and solution of each exercise and nothing else: the answer key
+    solved    the solution in place of the stub: what the tests run
 """
 
 import argparse
+import ast
 import hashlib
 import sys
 from pathlib import Path
@@ -23,9 +32,49 @@ def lessons() -> list[Path]:
     return sorted(HERE.glob("[0-9][0-9]_*.py"))
 
 
-def make_notebook(lesson: Path) -> str:
+EDITIONS = ("student", "teacher", "answers", "solved")
+
+
+def make_stub(solution: str) -> str:
+    """The solution without what is to be found: functions return `...`, names are `...`.
+
+    Signatures, docstrings, imports and the call of the checker stay.
+    """
+    lines = solution.splitlines()
+    for node in reversed(ast.parse(solution).body):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            indent = " " * body[0].col_offset
+            lines[body[0].lineno - 1:body[-1].end_lineno] = [f"{indent}return ...   # your code here"]
+        elif isinstance(node, ast.Assign):
+            names = ", ".join(ast.unparse(target) for target in node.targets)
+            lines[node.lineno - 1:node.end_lineno] = [f"{names} = ...   # your answer"]
+    return "\n".join(lines)
+
+
+def fold(title: str, text: str) -> str:
+    """Markdown that stays closed until it is clicked."""
+    return f"<details>\n<summary>{title}</summary>\n\n{text}\n\n</details>"
+
+
+def turn(cell: nbformat.NotebookNode, edition: str) -> list[nbformat.NotebookNode]:
+    """The cells that a lesson's cell becomes in an edition."""
+    tags = set(cell.metadata.get("tags", []))
+    markdown, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
+    if edition == "answers":
+        return [cell] if tags & {"exercise", "solution", "title"} else []
+    if "hints" in tags:
+        return [] if edition == "solved" else [markdown(fold("Hints", cell.source))]
+    if "solution" in tags and edition != "solved":
+        folded = markdown(fold("Solution", f"```python\n{cell.source}\n```"))
+        return [code(make_stub(cell.source)), *([folded] if edition == "student" else [])]
+    return [cell]
+
+
+def make_notebook(lesson: Path, edition: str = "student") -> str:
     """A lesson as the text of its notebook."""
     notebook = jupytext.read(lesson, fmt="py:percent")
+    notebook.cells = [made for cell in notebook.cells for made in turn(cell, edition)]
     setup = (HERE / "setup_cell.py").read_text(encoding="utf-8").strip()
     for position, cell in enumerate(notebook.cells):
         cell.id = hashlib.sha256(f"{lesson.stem}/{position}".encode()).hexdigest()[:12]

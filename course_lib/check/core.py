@@ -1,0 +1,187 @@
+"""How a student's answer is checked: run it on probes, compare, name the usual slip.
+
+A checker holds the right answer and the usual wrong ones as functions. What the student's function
+returns for all probes is compared with each: where it is what a slip gives, the slip is named. So a
+diagnosis is never guessed from one number, and a constant cannot pass.
+"""
+
+import copy
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+SECONDS = 10           # an answer may take, for all its probes
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a checker says of an answer, in one line.
+
+    Attributes:
+        exercise: its name.
+        solved: True, False, or None where it was not attempted.
+        text: a remark, a diagnosis, or that nothing was attempted.
+    """
+
+    exercise: str
+    solved: bool | None
+    text: str
+
+    def __repr__(self) -> str:
+        mark = {True: "✓", False: "✗", None: "○"}[self.solved]
+        return f"{mark} {self.exercise}: {self.text}"
+
+
+def is_open(answer) -> bool:
+    """Whether an answer is what the stub holds: nothing, an empty text, or `...`."""
+    return answer is None or answer is ... or (isinstance(answer, str) and not answer.strip())
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError after so many seconds, where the system can do that."""
+    if (not hasattr(signal, "setitimer")
+            or threading.current_thread() is not threading.main_thread()):
+        yield
+        return
+
+    def stop(*_):
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1)      # again each second: `except:` may catch it
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def difference(found, expected, tolerance: float = 1e-4) -> str | None:
+    """What is wrong with a value, in words; None where it is as expected.
+
+    Tensors and arrays are compared in shape, kind of type, device and values; lists and tuples
+    item by item; numbers within a relative and absolute tolerance.
+    """
+    if found is None:
+        return "it returned None: is there a `return`?"
+    if isinstance(expected, torch.Tensor | np.ndarray):
+        return _difference_of_arrays(found, expected, tolerance)
+    if isinstance(expected, list | tuple):
+        if not isinstance(found, list | tuple) or len(found) != len(expected):
+            return f"expected {len(expected)} values, you returned {_short(found)}"
+        return next((told for pair in zip(found, expected, strict=True)
+                     if (told := difference(*pair, tolerance))), None)
+    if isinstance(expected, bool | str):
+        return None if found == expected else f"expected {expected!r}, you returned {_short(found)}"
+    try:
+        value = float(found)
+    except (TypeError, ValueError, RuntimeError):
+        return f"expected a number, you returned {_short(found)}"
+    if np.isnan(value) and not np.isnan(expected):
+        return f"expected {expected:.4g}, you returned NaN"
+    same = np.isclose(value, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
+    return None if same else f"expected {expected:.4g}, you returned {value:.4g}"
+
+
+def _difference_of_arrays(found, expected, tolerance: float) -> str | None:
+    kind = type(expected)
+    if not isinstance(found, kind):
+        return f"expected a {kind.__name__}, you returned {_short(found)}"
+    if tuple(found.shape) != tuple(expected.shape):
+        return f"expected shape {tuple(expected.shape)}, you returned {tuple(found.shape)}"
+    if isinstance(found, torch.Tensor) and found.device != expected.device:
+        return f"expected a tensor on {expected.device}, yours is on {found.device}"
+    if found.dtype != expected.dtype:
+        return f"expected {expected.dtype}, you returned {found.dtype}"
+    one, other = (np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value,
+                             dtype=np.float64) for value in (found, expected))
+    if np.isnan(one).any() and not np.isnan(other).any():
+        return "there is NaN in what you returned"
+    close = np.isclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True)
+    if close.all():
+        return None
+    at = tuple(int(i) for i in np.argwhere(~close)[0])
+    return (f"{(~close).mean():.0%} of the values differ; at {at} expected {other[at]:.4g}, "
+            f"you returned {one[at]:.4g}")
+
+
+def _short(value) -> str:
+    """A value in at most 60 characters."""
+    if isinstance(value, torch.Tensor | np.ndarray) and value.size:
+        return f"a {type(value).__name__} of shape {tuple(value.shape)}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _same(one, other) -> bool:
+    """Whether inputs were left as they were."""
+    return difference(one, other, 0) is None if one is not None else other is None
+
+
+def check_function(exercise: str, answer: Callable, right: Callable, probes: dict[str, tuple],
+                   slips: dict[str, Callable], remark: str, tolerance: float = 1e-4) -> Verdict:
+    """Check a function by what it returns.
+
+    Args:
+        exercise: its name.
+        answer: the student's function.
+        right: a right answer.
+        probes: what a probe is, in words, to its arguments (tensors, arrays, numbers, lists).
+        slips: what a usual wrong answer does, as a sentence, to a function that does it.
+        remark: worth reading for those who solved it.
+        tolerance: relative and absolute.
+    """
+    def say(solved, text):
+        return Verdict(exercise, solved, text)
+
+    if is_open(answer):
+        return say(None, "not attempted yet")
+    found = []
+    try:
+        with _time_limit(SECONDS), torch.random.fork_rng(devices=[]):
+            for words, arguments in probes.items():
+                given = copy.deepcopy(arguments)
+                found.append(answer(*given))
+                if found[-1] is ...:
+                    return say(None, "not attempted yet")
+                if not all(map(_same, given, arguments)):
+                    return say(False, f"{words}: your function changed its input in place; work on "
+                                      "a copy, for the caller still needs it")
+    except TimeoutError:
+        return say(False, f"it did not end within {SECONDS} s: is there a loop that never stops?")
+    except Exception as error:      # a student's function can raise anything
+        return say(False, f"{words}: it raised {type(error).__name__}: {_short(str(error))}")
+    problems = [(words, told) for (words, arguments), value in zip(probes.items(), found, strict=True)
+                if (told := difference(value, right(*copy.deepcopy(arguments)), tolerance))]
+    if not problems:
+        return say(True, remark)
+    words, told = problems[0]
+    hint = next((sentence for sentence, slip in slips.items()
+                 if all(difference(value, slip(*copy.deepcopy(arguments)), tolerance) is None
+                        for arguments, value in zip(probes.values(), found, strict=True))), None)
+    return say(False, f"{words}: {told}.{f' {hint}' if hint else ''}")
+
+
+def check_choice(exercise: str, answer: str, right: str, wrong: dict[str, str],
+                 remark: str) -> Verdict:
+    """Check a choice among letters.
+
+    Args:
+        right: the letter that is right.
+        wrong: the others, with what speaks against each.
+        remark: worth reading for those who solved it.
+    """
+    if is_open(answer):
+        return Verdict(exercise, None, "not attempted yet")
+    letter = str(answer).strip().lower()
+    if letter == right:
+        return Verdict(exercise, True, remark)
+    choices = ", ".join(sorted([right, *wrong]))
+    return Verdict(exercise, False, f"{letter}: {wrong[letter]}" if letter in wrong else
+                   f"choose one of {choices}, you chose {_short(answer)}")
