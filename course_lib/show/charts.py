@@ -64,3 +64,59 @@ def curves(history: list[dict], alt: str = "") -> Picture:
     return from_figure(figure, f"{alt} Curves over {len(epochs)} epochs: training loss ends at "
                                f"{last['training_loss']:.3f}, validation loss at "
                                f"{last['validation_loss']:.3f}, DSC at {scores[-1]:.3f}.".strip())
+
+
+LINES = [(BLUE, "-"), (VERMILION, "--"), (GREEN, "-."), ("#CC79A7", ":"), ("#E69F00", (0, (5, 1)))]
+
+
+def histograms(panels: dict[str, dict[str, np.ndarray]], xlabel: str, alt: str) -> Picture:
+    """Distributions as lines, one panel beside the other; each line has its colour and style.
+
+    Args:
+        panels: title to {label: values}; the same labels in each panel, at most five.
+        xlabel: what the values are, with unit.
+        alt: what to see; medians are added to it.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6 * len(panels), 3.2), layout="constrained")
+    medians = []
+    for axis, (title, groups) in zip(np.atleast_1d(figure.subplots(1, len(panels))),
+                                     panels.items(), strict=True):
+        pooled = np.concatenate(list(groups.values()))
+        edges = np.linspace(*np.percentile(pooled, (0.1, 99.5)), 61)
+        for (label, values), (colour, style) in zip(groups.items(), LINES, strict=False):
+            share, _ = np.histogram(values, edges, density=True)
+            axis.plot((edges[1:] + edges[:-1]) / 2, share, color=colour, linestyle=style,
+                      label=label)
+            medians.append(f"{label} {title} {np.median(values):.2f}")
+        axis.set(title=title, xlabel=xlabel, ylabel="share per unit")
+    axis.legend(frameon=False, fontsize=7)
+    return from_figure(figure, f"{alt} Medians: {'; '.join(medians)}.")
+
+
+def dots(groups: dict[str, list[float]], xlabel: str, alt: str, log: bool = False) -> Picture:
+    """One dot a patient in a row for each group, with the median as a bar.
+
+    Args:
+        groups: label to values.
+        xlabel: what the values are, with unit.
+        alt: what to see; range and median are added to it.
+        log: a logarithmic axis.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 0.9 + 0.6 * len(groups)), layout="constrained")
+    axis = figure.subplots()
+    said = []
+    for row, (label, values) in enumerate(groups.items()):
+        values = np.asarray(values, dtype=float)
+        values = values[~np.isnan(values)]
+        spread = np.random.default_rng(0).uniform(-0.15, 0.15, len(values))
+        axis.plot(values, row + spread, "o", color=BLUE, alpha=0.6, markersize=5)
+        axis.plot([np.median(values)] * 2, [row - 0.3, row + 0.3], color="black")
+        said.append(f"{label}: {len(values)} patients, {values.min():.3g} to {values.max():.3g}, "
+                    f"median {np.median(values):.3g}")
+    axis.set(yticks=range(len(groups)), yticklabels=list(groups), xlabel=xlabel,
+             ylim=(-0.6, len(groups) - 0.4), xscale="log" if log else "linear")
+    return from_figure(figure, f"{alt} {'; '.join(said)}.")

@@ -123,6 +123,7 @@ def overlay(image: np.ndarray, prediction: np.ndarray | None = None,
 
 def contact_sheet(images: list[np.ndarray], predictions: list | None = None,
                   targets: list | None = None, *, titles: list[str], alt: str, columns: int = 4,
+                  window: tuple[float, float] | None = None,
                   colours: tuple[str, str] = (TARGET, PREDICTION)) -> Picture:
     """Many slices on one sheet, each with its outlines and title, and a legend.
 
@@ -131,6 +132,7 @@ def contact_sheet(images: list[np.ndarray], predictions: list | None = None,
         predictions, targets: a mask or None for each image; None for none at all.
         titles: one for each image.
         alt: what the sheet shows.
+        window: see `grey`; the same for all.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -148,7 +150,7 @@ def contact_sheet(images: list[np.ndarray], predictions: list | None = None,
         if position < len(images):
             zoom = max(2, 512 // len(images[position]))          # lines of one width in all sheets
             axis.imshow(overlay(images[position], predictions[position], targets[position],
-                                zoom=zoom, colours=colours))
+                                zoom=zoom, window=window, colours=colours))
             axis.set_title(titles[position], fontsize=9)
     legend = [Line2D([], [], color=colour, linestyle=style, label=label)
               for colour, style, label, masks in ((colours[0], "-", "target", targets),

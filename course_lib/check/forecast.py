@@ -1,0 +1,78 @@
+"""Forecasts: what a student expects before an experiment, shown beside what came out."""
+
+import html
+import math
+from dataclasses import dataclass
+
+from course_lib.check import record
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Forecast and outcome in one table.
+
+    Attributes:
+        rows: (what, forecast or None, outcome).
+        reason: in the student's words, or "".
+    """
+
+    rows: list[tuple[str, float | str | None, float]]
+    reason: str
+
+    def __repr__(self) -> str:
+        lines = [f"{what}: forecast {_text(guess)}, outcome {_text(value)}{_off(guess, value)}"
+                 for what, guess, value in self.rows]
+        return "\n".join([*lines, *([f"your reason: {self.reason}"] if self.reason else [])])
+
+    def _repr_html_(self) -> str:
+        body = "".join(f"<tr><td>{html.escape(what)}</td><td>{html.escape(_text(guess))}</td>"
+                       f"<td>{_text(value)}</td><td>{_off(guess, value).strip(', ')}</td></tr>"
+                       for what, guess, value in self.rows)
+        reason = f"<p>Your reason: {html.escape(self.reason)}</p>" if self.reason else ""
+        return (f"<table><tr><th></th><th>forecast</th><th>outcome</th><th>off by</th></tr>{body}"
+                f"</table>{reason}")
+
+
+def _text(value) -> str:
+    if value is None or value == "":
+        return "none"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _off(guess, value) -> str:
+    if isinstance(guess, int | float) and isinstance(value, int | float):
+        return "" if math.isnan(value) else f", off by {value - guess:+.3f}"
+    return ""
+
+
+def forecast(name: str, values: dict, reason: str = "") -> str:
+    """Keep a forecast before the experiment.
+
+    Args:
+        name: of the experiment; `outcome` asks for it.
+        values: what is forecast, to a number, a word, or None where there is none.
+        reason: one sentence.
+    Returns:
+        A line that says what was kept.
+    """
+    kept = record.read()
+    kept["forecasts"][name] = {"values": values, "reason": reason, "time": record.now()}
+    record.write(kept)
+    given = sum(value not in (None, "", ...) for value in values.values())
+    if not given:
+        return "no forecast: that is allowed, but a guess, even a wrong one, is remembered better"
+    return f"{given} of {len(values)} forecast{'' if reason else ', without a reason'}"
+
+
+def outcome(name: str, values: dict[str, float]) -> Beside:
+    """What came out, beside what was forecast under this name.
+
+    Args:
+        values: the same keys as in the forecast; others are shown without one.
+    """
+    kept = record.read()
+    guessed = kept["forecasts"].setdefault(name, {"values": {}, "reason": ""})
+    guessed["outcome"] = values
+    record.write(kept)
+    return Beside([(what, guessed["values"].get(what), value) for what, value in values.items()],
+                  guessed["reason"])
