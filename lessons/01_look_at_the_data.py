@@ -202,9 +202,9 @@ show.histograms({"as stored": {name: values_in_head(volumes[name].image) for nam
 
 # %% [markdown]
 # Each line is a patient. The peaks (healthy brain) lie at different intensities, so no fixed
-# threshold, and no network that never saw such a scanner, can read them. The cure is to *normalise*:
-# bring every patient to a common scale, most simply by z-scores: subtract the mean, divide by the
-# standard deviation.
+# threshold, and no network that never saw such a scanner, can read them. The cure is to
+# *normalise*: bring every patient to a common scale, most simply by z-scores: subtract the mean,
+# divide by the standard deviation.
 
 # %%
 def z_score(image):
@@ -388,7 +388,7 @@ def train_on(train_rows, steps):
     model = models.UNet(3, 1, features=8).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     weights = whole_set.sampling_weights()[train_rows]
-    for step in range(steps):
+    for _ in range(steps):
         drawn = torch.multinomial(weights, 16, replacement=True, generator=generator)
         chosen = np.asarray(train_rows)[drawn.numpy()]
         loss = losses.BCEDice()(model(whole_set.images[chosen].float()), whole_set.targets[chosen])
@@ -477,8 +477,8 @@ check.find_the_leak(answer)
 # millimetres (these tif files do not carry it; lesson 07), and how many patients it takes to tell
 # two methods apart (lesson 06).
 #
-# **Read next.** Buda et al. 2019, [arXiv:1906.03720](https://arxiv.org/abs/1906.03720), who made the
-# set; a published data set whose own split leaked, taken apart in a public thread
+# **Read next.** Buda et al. 2019, [arXiv:1906.03720](https://arxiv.org/abs/1906.03720), who made
+# the set; a published data set whose own split leaked, taken apart in a public thread
 # (UCSD-AI4H/COVID-CT issue 11). **Next lesson:** 02, U-Net block by block.
 
 # %%

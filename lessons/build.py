@@ -5,12 +5,14 @@ same cells without outputs, and ids derived from lesson and position, so that no
 chance. The cell tagged `setup` is the same in all lessons; it stands once, in setup_cell.py.
 
 An exercise is three cells, tagged `exercise` (the task), `hints` and `solution` (code that ends
-with the call of its checker). `--edition` says what becomes of them:
+with the call of its checker). What becomes of them depends on the edition:
 
     student   the stub, then hints and solution, folded: what notebooks/ holds
-    teacher   the stub and the hints, for a class
+    teacher   the stub and the hints: for a class
     answers   task and solution of each exercise and nothing else: the answer key
     solved    the solution in place of the stub: what the tests run
+
+`--edition teacher --to FOLDER` writes another edition than the student's, elsewhere.
 """
 
 import argparse
@@ -24,15 +26,15 @@ import nbformat
 
 HERE = Path(__file__).parent
 NOTEBOOKS = HERE.parent / "notebooks"
+EDITIONS = ("student", "teacher", "answers", "solved")
+ENDLESS = ("- If the cell does not end: *Kernel → Interrupt*; the checker then says where it was. "
+           "(It stops by itself after 10 seconds, but not on Windows.)")
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
 def lessons() -> list[Path]:
     """The lessons, 00 first."""
     return sorted(HERE.glob("[0-9][0-9]_*.py"))
-
-
-EDITIONS = ("student", "teacher", "answers", "solved")
 
 
 def make_stub(solution: str) -> str:
@@ -45,10 +47,10 @@ def make_stub(solution: str) -> str:
         if isinstance(node, ast.FunctionDef):
             body = node.body[1:] if ast.get_docstring(node) else node.body
             indent = " " * body[0].col_offset
-            lines[body[0].lineno - 1:body[-1].end_lineno] = [f"{indent}return ...   # your code here"]
+            lines[body[0].lineno - 1 : body[-1].end_lineno] = [f"{indent}return ...   # your code"]
         elif isinstance(node, ast.Assign):
             names = ", ".join(ast.unparse(target) for target in node.targets)
-            lines[node.lineno - 1:node.end_lineno] = [f"{names} = ...   # your answer"]
+            lines[node.lineno - 1 : node.end_lineno] = [f"{names} = ...   # your answer"]
     return "\n".join(lines)
 
 
@@ -57,24 +59,29 @@ def fold(title: str, text: str) -> str:
     return f"<details>\n<summary>{title}</summary>\n\n{text}\n\n</details>"
 
 
-def turn(cell: nbformat.NotebookNode, edition: str) -> list[nbformat.NotebookNode]:
-    """The cells that a lesson's cell becomes in an edition."""
-    tags = set(cell.metadata.get("tags", []))
+def turn(cells: list[nbformat.NotebookNode], edition: str) -> list[nbformat.NotebookNode]:
+    """The cells of an edition, from those of the lesson."""
     markdown, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
-    if edition == "answers":
-        return [cell] if tags & {"exercise", "solution", "title"} else []
-    if "hints" in tags:
-        return [] if edition == "solved" else [markdown(fold("Hints", cell.source))]
-    if "solution" in tags and edition != "solved":
-        folded = markdown(fold("Solution", f"```python\n{cell.source}\n```"))
-        return [code(make_stub(cell.source)), *([folded] if edition == "student" else [])]
-    return [cell]
+    turned, hints = [], []
+    for cell in cells:
+        tags = set(cell.metadata.get("tags", []))
+        if edition == "answers":
+            turned += [cell] if tags & {"title", "exercise", "solution"} else []
+        elif "hints" in tags:
+            hints = [markdown(fold("Hints", f"{cell.source}\n{ENDLESS}"))]
+        elif "solution" in tags:
+            solution = markdown(fold("Solution", f"```python\n{cell.source}\n```"))
+            turned += ([cell] if edition == "solved" else
+                       [code(make_stub(cell.source)), *hints] + [solution] * (edition == "student"))
+        else:
+            turned.append(cell)
+    return turned
 
 
 def make_notebook(lesson: Path, edition: str = "student") -> str:
     """A lesson as the text of its notebook."""
     notebook = jupytext.read(lesson, fmt="py:percent")
-    notebook.cells = [made for cell in notebook.cells for made in turn(cell, edition)]
+    notebook.cells = turn(notebook.cells, edition)
     setup = (HERE / "setup_cell.py").read_text(encoding="utf-8").strip()
     for position, cell in enumerate(notebook.cells):
         cell.id = hashlib.sha256(f"{lesson.stem}/{position}".encode()).hexdigest()[:12]
@@ -99,15 +106,22 @@ def stale() -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="only compare")
-    if parser.parse_args().check:
+    parser.add_argument("--edition", choices=EDITIONS, default="student")
+    parser.add_argument("--to", type=Path, help="folder for another edition than the student's")
+    options = parser.parse_args()
+    if (options.edition == "student") != (options.to is None):
+        parser.error("--edition and --to go together: notebooks/ holds the student's edition")
+    if options.check:
         names = stale()
         if names:
             sys.exit(f"notebooks/ and lessons/ differ in {', '.join(names)}: run lessons/build.py")
         return
-    NOTEBOOKS.mkdir(exist_ok=True)
+    folder = options.to or NOTEBOOKS
+    folder.mkdir(parents=True, exist_ok=True)
     for lesson in lessons():
-        (NOTEBOOKS / f"{lesson.stem}.ipynb").write_text(make_notebook(lesson), encoding="utf-8")
-        print(f"notebooks/{lesson.stem}.ipynb")
+        path = folder / f"{lesson.stem}.ipynb"
+        path.write_text(make_notebook(lesson, options.edition), encoding="utf-8")
+        print(path)
 
 
 if __name__ == "__main__":

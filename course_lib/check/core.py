@@ -16,6 +16,9 @@ import numpy as np
 import torch
 
 SECONDS = 10           # an answer may take, for all its probes
+MARKS = {True: "✓", False: "✗", None: "○"}
+OPEN = "not attempted yet"
+MANY = 10              # values that do not agree by chance
 
 
 @dataclass(frozen=True)
@@ -23,18 +26,15 @@ class Verdict:
     """What a checker says of an answer, in one line.
 
     Attributes:
-        exercise: its name.
         solved: True, False, or None where it was not attempted.
         text: a remark, a diagnosis, or that nothing was attempted.
     """
 
-    exercise: str
     solved: bool | None
     text: str
 
     def __repr__(self) -> str:
-        mark = {True: "✓", False: "✗", None: "○"}[self.solved]
-        return f"{mark} {self.exercise}: {self.text}"
+        return f"{MARKS[self.solved]} {self.text}"
 
 
 def is_open(answer) -> bool:
@@ -54,7 +54,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
         raise TimeoutError
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1)      # again each second: `except:` may catch it
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1)     # again each second: it may be caught
     try:
         yield
     finally:
@@ -99,8 +99,7 @@ def _difference_of_arrays(found, expected, tolerance: float) -> str | None:
         return f"expected a tensor on {expected.device}, yours is on {found.device}"
     if found.dtype != expected.dtype:
         return f"expected {expected.dtype}, you returned {found.dtype}"
-    one, other = (np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value,
-                             dtype=np.float64) for value in (found, expected))
+    one, other = (_plain(value).astype(np.float64) for value in (found, expected))
     if np.isnan(one).any() and not np.isnan(other).any():
         return "there is NaN in what you returned"
     close = np.isclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True)
@@ -124,12 +123,11 @@ def _same(one, other) -> bool:
     return difference(one, other, 0) is None if one is not None else other is None
 
 
-def check_function(exercise: str, answer: Callable, right: Callable, probes: dict[str, tuple],
+def check_function(answer: Callable, right: Callable, probes: dict[str, tuple],
                    slips: dict[str, Callable], remark: str, tolerance: float = 1e-4) -> Verdict:
     """Check a function by what it returns.
 
     Args:
-        exercise: its name.
         answer: the student's function.
         right: a right answer.
         probes: what a probe is, in words, to its arguments (tensors, arrays, numbers, lists).
@@ -137,39 +135,55 @@ def check_function(exercise: str, answer: Callable, right: Callable, probes: dic
         remark: worth reading for those who solved it.
         tolerance: relative and absolute.
     """
-    def say(solved, text):
-        return Verdict(exercise, solved, text)
-
     if is_open(answer):
-        return say(None, "not attempted yet")
-    found = []
+        return Verdict(None, OPEN)
+    found, words = [], ""
     try:
         with _time_limit(SECONDS), torch.random.fork_rng(devices=[]):
             for words, arguments in probes.items():
                 given = copy.deepcopy(arguments)
                 found.append(answer(*given))
                 if found[-1] is ...:
-                    return say(None, "not attempted yet")
+                    return Verdict(None, OPEN)
                 if not all(map(_same, given, arguments)):
-                    return say(False, f"{words}: your function changed its input in place; work on "
-                                      "a copy, for the caller still needs it")
+                    return Verdict(False, f"{words}: your function changed its input in place; "
+                                          "work on a copy, for the caller still needs it")
     except TimeoutError:
-        return say(False, f"it did not end within {SECONDS} s: is there a loop that never stops?")
-    except Exception as error:      # a student's function can raise anything
-        return say(False, f"{words}: it raised {type(error).__name__}: {_short(str(error))}")
-    problems = [(words, told) for (words, arguments), value in zip(probes.items(), found, strict=True)
-                if (told := difference(value, right(*copy.deepcopy(arguments)), tolerance))]
-    if not problems:
-        return say(True, remark)
-    words, told = problems[0]
+        return Verdict(False, f"{words}: it did not end within {SECONDS} s: is there a loop that "
+                              "never stops?")
+    except KeyboardInterrupt:
+        return Verdict(False, f"{words}: interrupted: is there a loop that never stops?")
+    except (Exception, SystemExit) as error:      # a student's function can raise anything
+        return Verdict(False, f"{words}: it raised {type(error).__name__}: {_short(str(error))}")
+    told = _compare(probes, found, right, tolerance)
+    if not any(told):
+        return Verdict(True, remark)
+    first = next(at for at, words in enumerate(told) if words)
     hint = next((sentence for sentence, slip in slips.items()
-                 if all(difference(value, slip(*copy.deepcopy(arguments)), tolerance) is None
-                        for arguments, value in zip(probes.values(), found, strict=True))), None)
-    return say(False, f"{words}: {told}.{f' {hint}' if hint else ''}")
+                 if _explains(_compare(probes, found, slip, tolerance), first, found)), None)
+    return Verdict(False, f"{list(probes)[first]}: {told[first]}.{f' {hint}' if hint else ''}")
 
 
-def check_choice(exercise: str, answer: str, right: str, wrong: dict[str, str],
-                 remark: str) -> Verdict:
+def _compare(probes: dict[str, tuple], found: list, function: Callable,
+             tolerance: float) -> list[str | None]:
+    """For each probe how what was found differs from what a function gives."""
+    return [difference(value, function(*copy.deepcopy(arguments)), tolerance)
+            for arguments, value in zip(probes.values(), found, strict=True)]
+
+
+def _explains(told: list[str | None], first: int, found: list) -> bool:
+    """Whether a slip gives all that was found; of many values, those of the first wrong probe."""
+    return not any(told) or (not told[first] and np.size(_plain(found[first])) >= MANY)
+
+
+def _plain(value) -> np.ndarray:
+    """Numbers as an array; anything else counts as one value."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().numpy()
+    return value if isinstance(value, np.ndarray) else np.zeros(())
+
+
+def check_choice(answer: str, right: str, wrong: dict[str, str], remark: str) -> Verdict:
     """Check a choice among letters.
 
     Args:
@@ -178,10 +192,10 @@ def check_choice(exercise: str, answer: str, right: str, wrong: dict[str, str],
         remark: worth reading for those who solved it.
     """
     if is_open(answer):
-        return Verdict(exercise, None, "not attempted yet")
+        return Verdict(None, OPEN)
     letter = str(answer).strip().lower()
     if letter == right:
-        return Verdict(exercise, True, remark)
+        return Verdict(True, remark)
     choices = ", ".join(sorted([right, *wrong]))
-    return Verdict(exercise, False, f"{letter}: {wrong[letter]}" if letter in wrong else
+    return Verdict(False, f"{letter}: {wrong[letter]}" if letter in wrong else
                    f"choose one of {choices}, you chose {_short(answer)}")

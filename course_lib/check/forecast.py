@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 
 from course_lib.check import record
+from course_lib.check.core import is_open
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Beside:
 
 
 def _text(value) -> str:
-    if value is None or value == "":
+    if value is None:
         return "none"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
@@ -55,10 +56,11 @@ def forecast(name: str, values: dict, reason: str = "") -> str:
     Returns:
         A line that says what was kept.
     """
+    values = {what: None if is_open(value) else value for what, value in values.items()}
     kept = record.read()
     kept["forecasts"][name] = {"values": values, "reason": reason, "time": record.now()}
     record.write(kept)
-    given = sum(value not in (None, "", ...) for value in values.values())
+    given = sum(value is not None for value in values.values())
     if not given:
         return "no forecast: that is allowed, but a guess, even a wrong one, is remembered better"
     return f"{given} of {len(values)} forecast{'' if reason else ', without a reason'}"

@@ -3,6 +3,7 @@
 import numpy as np
 
 from course_lib.check.core import Verdict, check_choice, check_function
+from course_lib.check.record import exercise
 
 
 def _masks() -> dict[str, tuple]:
@@ -18,17 +19,18 @@ def _masks() -> dict[str, tuple]:
             "tumour everywhere": (np.ones((5, 4, 4), np.uint8),)}
 
 
+@exercise("01")
 def slice_dsc_of_nothing(answer) -> Verdict:
     """Mean DSC per slice of an empty prediction, empty slices counting as 1."""
     def empty_share(targets):
         return float((~targets.astype(bool).any(axis=(1, 2))).mean())
 
     return check_function(
-        "slice_dsc_of_nothing", answer, empty_share, _masks(),
+        answer, empty_share, _masks(),
         slips={
             "That is the share of slices *with* tumour; the empty ones are those that score 1.":
                 lambda targets: 1 - empty_share(targets),
-            "That is the share of pixels without tumour, the accuracy; here each slice counts once.":
+            "That is the share of pixels without tumour, the accuracy. Here each slice counts 1.":
                 lambda targets: float((targets == 0).mean()),
             "That is 0 throughout: an empty slice that is left empty counts as 1 here.":
                 lambda targets: 0.0,
@@ -55,6 +57,7 @@ def _z(image, axes, shift=True):
     return ((image - mean) / np.where(deviation > 0, deviation, 1)).astype(np.float32)
 
 
+@exercise("01")
 def normalise(answer) -> Verdict:
     """Z-scores per volume and channel, a constant channel all zeros."""
     whole = (0, 1, 2)
@@ -65,7 +68,7 @@ def normalise(answer) -> Verdict:
             return (image - image.mean(whole, keepdims=True)) / image.std(whole, keepdims=True)
 
     return check_function(
-        "normalise", answer, lambda image: _z(image, whole), _volumes(), tolerance=1e-3,
+        answer, lambda image: _z(image, whole), _volumes(), tolerance=1e-3,
         slips={
             "You averaged over the channels, too: each sequence has a scale of its own.":
                 lambda image: _z(image, None),
@@ -84,10 +87,11 @@ def normalise(answer) -> Verdict:
                 lambda image: ((image - image.min(whole)) / np.maximum(
                     np.ptp(image.astype(np.float32), axis=whole), 1e-9)).astype(np.float32),
         },
-        remark="the same numbers mean the same tissue from slice to slice now. Cropping to the head "
-               "first, as the library does, keeps the share of air out of the mean")
+        remark="the same numbers mean the same tissue from slice to slice now. Cropping to the "
+               "head first, as the library does, keeps the share of air out of the mean")
 
 
+@exercise("01")
 def split_rows(answer) -> Verdict:
     """Rows of training and test patients."""
     def right(index, test_patients):
@@ -109,7 +113,7 @@ def split_rows(answer) -> Verdict:
 
     mixed = [("b", 4), ("a", 1), ("b", 5), ("c", 1), ("a", 2)]
     return check_function(
-        "split_rows", answer, right,
+        answer, right,
         {"three patients, their slices mixed": (mixed, ["a"]),
          "names that contain each other": ([("p1", 1), ("p11", 1), ("p1", 2), ("p11", 2)], ["p1"]),
          "several test patients": ([(name, n) for name in "abcd" for n in (1, 2, 3)], ["a", "c"])},
@@ -127,9 +131,10 @@ def split_rows(answer) -> Verdict:
         remark="one line decides whether a score is about new patients")
 
 
+@exercise("01")
 def find_the_leak(answer) -> Verdict:
     """Which of four reports can be believed for new patients."""
-    return check_choice("find_the_leak", answer, right="d", wrong={
+    return check_choice(answer, right="d", wrong={
         "a": "neighbouring slices of one patient lie on both sides: the network may remember them",
         "b": "mean and standard deviation were taken over all patients, so the test patients had a "
              "say in the training. The smallest leak of the three, but one",
