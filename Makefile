@@ -1,5 +1,6 @@
 # make course   install, run the lessons, leave them as HTML      LESSONS="00 03"  PROFILE=tiny|cpu|gpu
 # make lab      JupyterLab on your own copy of the notebooks, in my-course/
+# make again    LESSON=01 brings your copy of one lesson back to its start, and keeps the old one
 # make test     unit tests, then the notebooks in the tiny profile
 #
 # PYTHON=python3.12 chooses the Python (3.11 to 3.13); TORCH=cpu takes PyTorch's CPU builds (untested).
@@ -9,16 +10,17 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READS := requirements.txt constraints.txt pyproject.toml
 
-.PHONY: course lab test test-slow lint notebooks clean
+.PHONY: course lab again test test-slow lint notebooks clean
 
 course: .venv/course
 	@$(BIN)/python lessons/run.py $(if $(PROFILE),--profile $(PROFILE)) $(LESSONS)
 
 lab: .venv/course
-	@mkdir -p my-course
-	@for notebook in notebooks/*.ipynb; do \
-	  mine=my-course/$$(basename $$notebook); [ -e $$mine ] || cp $$notebook $$mine; done
+	@$(BIN)/python lessons/my_course.py
 	$(BIN)/jupyter lab --notebook-dir=my-course
+
+again: .venv/course
+	@$(BIN)/python lessons/my_course.py --again $(LESSON)
 
 # The notebooks must run without a network: a proxy that does not exist stands in for its absence.
 test: .venv/test

@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] tags=["title"]
 # # 00 · Start here
 #
 # **After this you can** see a brain tumour outlined by a network that you trained yourself, find
@@ -65,8 +65,7 @@ show.contact_sheet(channels, targets=[None, patient.target[middle], None], title
 # a training? Write a number and a reason.
 
 # %%
-forecast = None            # a number between 0 and 1; None if you would rather wait and see
-reason = ""                # one sentence
+check.forecast("00-start", {"mean DSC": None}, reason="")        # a number in place of None
 
 # %%
 split = data.split_patients(names, validation=1, test=PATIENTS // 4, seed=SEED)
@@ -93,9 +92,8 @@ predictor = predict.load(run.folder)                            # needs nothing 
 predictions = predict.patients(predictor, test)
 scores = predict.scores(predictions)
 mean = float(np.nanmean([row["dsc"] for row in scores]))
-print(f"mean DSC {mean:.3f} on {len(scores)} test patients; your forecast: {forecast}"
-      f"{' (' + reason + ')' if reason else ''}")
-print(f"from the first cell of section 1 to here: {time.perf_counter() - START:.0f} s")
+print(f"{len(scores)} test patients; {time.perf_counter() - START:.0f} s since section 1 began")
+check.outcome("00-start", {"mean DSC": mean})
 
 # %%
 found = [predictions[name] for name in split.test]

@@ -338,7 +338,7 @@ def copy_most_similar(train_rows, test_rows):
     nearest = np.asarray(train_rows)[distance.argmin(dim=1).numpy()]
     return whole_set.targets[nearest, 0].numpy(), nearest
 
-
+# %%
 copied = {title: copy_most_similar(*parts) for title, parts in splits.items()}
 outcome = {title: float(np.nanmean(scores_of(copied[title][0], parts[1])))
            for title, parts in splits.items()}

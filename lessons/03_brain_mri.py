@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] tags=["title"]
 # # 03 · The brain MRI task
 #
 # **After this you can** train a U-Net on brain MRI slices, watch, stop and resume it, score it per
@@ -21,10 +21,10 @@
 # agent, FLAIR, T1 after contrast agent). A well-known tutorial trains a U-Net on it and reports a
 # DSC of 0.91. We do the same task, and look closely at what such a number says.
 #
-# The score is the *Dice similarity coefficient* (DSC) of two outlines P and T: 2 |P and T| / (|P|
-# +
-# |T|), counted in pixels of the whole patient. 1 is a perfect match, 0 no overlap. (Its relative,
-# *intersection over union* or IoU, ranks alike and is always a little lower.)
+# The score is the *Dice similarity coefficient* (DSC) of two outlines, in pixels of the whole
+# patient: twice the pixels that lie in both, divided by the sum of those in each. 1 is a perfect
+# match, 0 no overlap. (Its relative, *intersection over union* or IoU, ranks alike and is always a
+# little lower.)
 #
 # `NAME` chooses the data. `"lgg-phantom"` is a simulated twin that needs no download: real
 # anatomy, invented tumours, the same files and folders. It was fitted to the real set: sizes and
@@ -117,8 +117,7 @@ show.table([{"part": part, "patients": len(dataset.patients), "slices": len(data
 # which sees the same pixels? What can it know that a threshold cannot?
 
 # %%
-forecast = {"all empty": 0.0, "FLAIR threshold": None, "U-Net": None}    # numbers between 0 and 1
-reason = ""                                                              # one sentence
+check.forecast("03-ladder", {"all empty": None, "FLAIR threshold": None, "U-Net": None}, reason="")
 
 # %%
 class FlairThreshold(torch.nn.Module):
@@ -150,7 +149,7 @@ ladder = {}
 for title, value in (("all empty", np.inf), ("FLAIR threshold", best_value)):
     baseline = predict.Predictor(FlairThreshold(value), test.geometry)
     ladder[title] = predict.evaluate(baseline, test)
-    print(f"{title:16} mean DSC {mean_dsc(ladder[title]):.3f} (your forecast: {forecast[title]})")
+    print(f"{title:16} mean DSC {mean_dsc(ladder[title]):.3f}")
 empty = float((test.targets.sum(dim=(1, 2, 3)) == 0).float().mean())
 print(f"{len(test.patients)} test patients; {empty:.0%} of their slices hold no tumour")
 
@@ -249,7 +248,7 @@ except KeyboardInterrupt:
 # training that was never stopped?
 
 # %%
-where_it_goes_on = ""      # your guess, in words
+check.forecast("03-resume", {"whole epochs that are kept": None, "weights differ": None}, reason="")
 
 # %% [markdown]
 # **Resume** is calling the same function again, with the same settings.
@@ -257,10 +256,10 @@ where_it_goes_on = ""      # your guess, in words
 # %%
 before = len(train.read_history(run_folder))
 run = train_it(plain)
-print(f"went on after {before} whole epoch; your forecast: {where_it_goes_on or 'none'}")
 print(f"best epoch {run.best['epoch']:.0f}: validation DSC {run.best['prepared_dsc']:.3f}; "
       f"{run.history[-1]['seconds']:.0f} s of training; {run.config['layout']}, "
       f"{run.config['precision']}")
+check.outcome("03-resume", {"whole epochs that are kept": before, "weights differ": "no"})
 
 # %% [markdown]
 # It goes on after the last whole epoch, with the state of everything as it was then, random
@@ -303,10 +302,10 @@ chart
 low, high = stats.bootstrap_interval([row["dsc"] for row in scores])
 ladder["U-Net"] = scores
 print(f"U-Net: mean DSC {mean_dsc(scores):.3f}, 95 % interval {low:.3f} to {high:.3f} "
-      f"({np.sum(~np.isnan([row['dsc'] for row in scores]))} patients). {reason}")
-show.table([{"method": title, "mean DSC": mean_dsc(table), "your forecast": forecast[title],
-             "worst patient": float(np.nanmin([row["dsc"] for row in table]))}
-            for title, table in ladder.items()])
+      f"({np.sum(~np.isnan([row['dsc'] for row in scores]))} patients)")
+print("worst patient:", {title: round(float(np.nanmin([row["dsc"] for row in table])), 3)
+                         for title, table in ladder.items()})
+check.outcome("03-ladder", {title: mean_dsc(table) for title, table in ladder.items()})
 
 # %% [markdown]
 # The ladder, all on the same test patients and the same grid. To place it, published numbers for
@@ -321,6 +320,52 @@ if PROFILE != "tiny":                           # a few seconds of training prom
     assert mean_dsc(ladder["U-Net"]) > mean_dsc(ladder["FLAIR threshold"]), "the network should win"
 if PROFILE == "cpu" and NAME == "lgg-phantom":
     assert mean_dsc(ladder["U-Net"]) > 0.7      # docs/results.md: 0.813
+
+# %% [markdown] tags=["exercise"]
+# **Exercise 1 · The score itself** · difficulty 2/5 · 10 minutes
+#
+# Every number above is a DSC. Write it: `dsc_of_patient(prediction, target)` for two masks (S, H,
+# W) of 0 and 1, over the whole patient. Where both are empty there is nothing to measure: NaN.
+
+# %% [markdown] tags=["hints"]
+# - Twice the overlap, divided by the sum of both areas; all slices together.
+# - `(prediction & target).sum()` counts pixels that are 1 in both.
+# - One empty mask and one that is not: no overlap, so 0. Both empty: 0 / 0, so look before.
+
+# %% tags=["solution"]
+def dsc_of_patient(prediction, target):
+    """Dice similarity coefficient of two masks over a whole patient.
+
+    Args:
+        prediction, target: (S, H, W) uint8 of 0 and 1.
+    Returns:
+        float in [0, 1]; NaN where both are empty.
+    """
+    size = int(prediction.sum()) + int(target.sum())
+    return 2 * int((prediction & target).sum()) / size if size else float("nan")
+
+
+check.dsc_of_patient(dsc_of_patient)
+
+# %% [markdown] tags=["exercise"]
+# **Exercise 2 · Whose 0.91?** · difficulty 2/5 · 5 minutes · no code
+#
+# The tutorial reports a DSC of 0.91 on the real set; the authors of the data, with a network of
+# the same kind, 0.82 to 0.84. What explains the difference best?
+#
+# - **a** The tutorial's network is larger.
+# - **b** The tutorial chose the best of 100 epochs on the ten patients it reports, and ten patients
+#   can be easy ones; the others are in cross-validation, each patient scored once.
+# - **c** 0.91 is counted in pixels, 0.82 in slices.
+
+# %% [markdown] tags=["hints"]
+# - Who chose the epoch, and who was scored?
+# - How much does a mean over ten patients move when others are drawn? Look at the interval above.
+
+# %% tags=["solution"]
+explanation = "b"
+
+check.whose_score(explanation)
 
 # %% [markdown]
 # ## 6 · Best and worst patient, and why
@@ -413,6 +458,9 @@ viewer
 #
 # **Real data:** set `NAME = "lgg-mri"` and run again. **The tutorial's own recipe** and split:
 # `python benchmarks/recipes.py --data lgg-mri --recipe reference --split reference --features 16`.
+
+# %%
+check.summary("03")
 
 # %%
 servers = [server for server in manager.get_all() if server.logdir == run_folder.as_posix()]

@@ -49,8 +49,9 @@ def make_stub(solution: str) -> str:
             indent = " " * body[0].col_offset
             lines[body[0].lineno - 1 : body[-1].end_lineno] = [f"{indent}return ...   # your code"]
         elif isinstance(node, ast.Assign):
-            names = ", ".join(ast.unparse(target) for target in node.targets)
-            lines[node.lineno - 1 : node.end_lineno] = [f"{names} = ...   # your answer"]
+            names = getattr(node.targets[0], "elts", node.targets)
+            left, right = (", ".join(map(part, names)) for part in (ast.unparse, lambda _: "..."))
+            lines[node.lineno - 1 : node.end_lineno] = [f"{left} = {right}   # your answer"]
     return "\n".join(lines)
 
 

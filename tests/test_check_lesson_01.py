@@ -102,8 +102,9 @@ def test_splitting():
     (lambda i, t: tuple([i[r] for r in rows] for rows in by_numpy(i, t)), "row numbers are asked"),
     (lambda i, t: (lambda n: (list(range(len(i) - n)), list(range(len(i) - n, len(i)))))(
         len(by_numpy(i, t)[1])), "You cut the list at a row"),
-    (lambda i, t: ([r for r, (p, _) in enumerate(i) if not any(one in p for one in t)],
-                   [r for r, (p, _) in enumerate(i) if any(one in p for one in t)]), "'p1' is also"),
+    (lambda i, t: ([r for r, (p, _) in enumerate(i) if not any(name in p for name in t)],
+                   [r for r, (p, _) in enumerate(i) if any(name in p for name in t)]),
+     "'p1' is also in 'p11'"),
     (lambda i, t: by_numpy(i, t)[0], "expected 2 values"),
     (lambda i, t: ([0, 2, 3], [1, 4]), "names that contain each other"),
     (lambda i, t: ([], []), "expected 3 values")])

@@ -6,11 +6,17 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+
+from course_lib import check
 
 CHECKOUT = Path(__file__).parents[1]
 LESSONS = sorted((CHECKOUT / "lessons").glob("[0-9][0-9]_*.py"))
 SPEC = importlib.util.spec_from_file_location("build", CHECKOUT / "lessons" / "build.py")
+EXERCISE = re.compile(
+    rf"^check\.({'|'.join(e.__name__ for es in check.EXERCISES.values() for e in es)})\(", re.M)
 build = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(build)
 
@@ -67,7 +73,86 @@ def test_each_lesson_has_its_parts(lesson):
         assert part.lower() in text.lower() or part == "left out" and "does not show" in text, part
     code = cells(lesson, "code")
     assert code[0] == (CHECKOUT / "lessons" / "setup_cell.py").read_text("utf-8").strip()
-    assert any(re.search(r"^forecast = .*None", cell) for cell in code)
+    assert any("check.forecast(" in cell and "None" in cell for cell in code)
+    assert any("check.outcome(" in cell for cell in code)
+
+
+LESSON = """# %% [markdown] tags=["title"]
+# # 77 · Title
+
+# %% [markdown] tags=["exercise"]
+# **Exercise 1 · Double it**
+
+# %% [markdown] tags=["hints"]
+# - Twice.
+
+# %% tags=["solution"]
+from math import prod
+
+
+def double(value):
+    \"\"\"Twice the value.
+
+    Args:
+        value: a number.
+    \"\"\"
+    factor = 2
+    return prod([factor, value])
+
+
+largest, smallest = max(1, 2), 1
+check.double(double)
+
+# %%
+print("the end")
+"""
+
+
+@pytest.fixture
+def editions(tmp_path):
+    """A lesson with one exercise in each edition: the sources of its cells."""
+    (tmp_path / "77_title.py").write_text(LESSON, "utf-8")
+    return {edition: [(cell["cell_type"], "".join(cell["source"])) for cell in
+                      json.loads(build.make_notebook(tmp_path / "77_title.py", edition))["cells"]]
+            for edition in build.EDITIONS}
+
+
+def test_the_student_gets_stub_hints_and_solution_folded(editions):
+    title, task, stub, hints, solution, end = editions["student"]
+    assert task == ("markdown", "**Exercise 1 · Double it**")
+    assert stub == ("code", "from math import prod\n\n\ndef double(value):\n"
+                            '    """Twice the value.\n\n    Args:\n        value: a number.\n'
+                            '    """\n    return ...   # your code\n\n\n'
+                            "largest, smallest = ..., ...   # your answer\ncheck.double(double)")
+    for (kind, text), inside in ((hints, "- Twice."), (solution, "factor = 2")):
+        assert kind == "markdown" and text.startswith("<details>") and inside in text
+    assert "Interrupt" in hints[1] and end == ("code", 'print("the end")')
+
+
+def test_the_other_editions(editions):
+    assert editions["teacher"] == [*editions["student"][:4], editions["student"][5]]
+    assert [text.splitlines()[0] for _, text in editions["answers"]] == [
+        "# 77 · Title", "**Exercise 1 · Double it**", "from math import prod"]
+    assert [kind for kind, _ in editions["solved"]] == ["markdown", "markdown", "code", "code"]
+    assert "factor = 2" in editions["solved"][2][1]
+
+
+def test_the_stub_of_each_lesson_is_not_attempted_and_its_solution_is_right(tmp_path):
+    """Each exercise alone, without the rest of its lesson."""
+    found = []
+    for lesson in LESSONS:
+        for edition, expected in (("student", None), ("solved", True)):
+            notebook = json.loads(build.make_notebook(lesson, edition))
+            names = {"np": np, "torch": torch, "check": check}
+            for cell in notebook["cells"]:
+                source = "".join(cell["source"])
+                if cell["cell_type"] == "code" and EXERCISE.search(source):
+                    *work, call = ast.parse(source).body
+                    exec(compile(ast.Module(work, []), lesson.stem, "exec"), names)
+                    verdict = eval(compile(ast.Expression(call.value), lesson.stem, "eval"), names)
+                    assert verdict.solved is expected, (lesson.stem, source, verdict)
+                    found.append(expected)
+    assert found.count(None) == found.count(True) == len(check.summary().rows)
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)

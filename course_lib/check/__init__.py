@@ -2,12 +2,14 @@
 
 from course_lib.check.forecast import forecast, outcome
 from course_lib.check.lesson_01 import find_the_leak, normalise, slice_dsc_of_nothing, split_rows
+from course_lib.check.lesson_03 import dsc_of_patient, whose_score
 from course_lib.check.record import Summary
 
-EXERCISES = {"01": [slice_dsc_of_nothing, normalise, split_rows, find_the_leak]}
+EXERCISES = {"01": [slice_dsc_of_nothing, normalise, split_rows, find_the_leak],
+             "03": [dsc_of_patient, whose_score]}
 
-__all__ = ["find_the_leak", "forecast", "normalise", "outcome", "slice_dsc_of_nothing",
-           "split_rows", "summary"]
+__all__ = ["dsc_of_patient", "find_the_leak", "forecast", "normalise", "outcome",
+           "slice_dsc_of_nothing", "split_rows", "summary", "whose_score"]
 
 
 def summary(lesson: str | None = None) -> Summary:
