@@ -59,6 +59,7 @@ data.verify(folder)
 # %%
 import shutil
 import tempfile
+from pathlib import Path
 
 import tifffile
 
