@@ -12,7 +12,7 @@ from course_lib.data import SliceDataset, verify
 def test_a_sound_folder_has_no_findings(tif_folder):
     findings = verify(tif_folder)
     assert (list(findings), findings.patients) == ([], 4)
-    assert str(findings) == "4 patients looked at, 0 findings, 0 patients cannot be used"
+    assert str(findings) == "patients looked at: 4; findings: 0; patients that cannot be used: 0"
     assert "<table>" not in findings._repr_html_()
 
 

@@ -36,8 +36,8 @@ class Findings(list):
 
     def _summary(self) -> str:
         fatal = {row["patient"] for row in self if row["fatal"] and row["patient"]}
-        return (f"{self.patients} patients looked at, {len(self)} findings, "
-                f"{len(fatal)} patients cannot be used")
+        return (f"patients looked at: {self.patients}; findings: {len(self)}; "
+                f"patients that cannot be used: {len(fatal)}")
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in COLUMNS)
