@@ -233,7 +233,7 @@ def z_score_slices(image):
     mean, deviation = (f(image, axis=(1, 2), keepdims=True) for f in (np.mean, np.std))
     return (image - mean) / np.maximum(deviation, 1e-6)
 
-
+# %%
 whole, each = z_score(flair[names[0]]), z_score_slices(flair[names[0]])
 tissue = inside[names[0]] & (patient.target == 0)
 at = [2, ill, (ill + len(areas)) // 2, len(areas) - 2]
