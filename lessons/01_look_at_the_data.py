@@ -424,6 +424,10 @@ for title, (train_rows, test_rows) in splits.items():
     print(f"{title}: mean DSC {np.nanmean(rows_of[title]):.3f} "
           f"(95 % interval {low:.3f} to {high:.3f}, {len(rows_of[title])} patients)")
 
+# %%
+assert outcome["split by slice"] > outcome["split by patient"] + 0.2, "copying should show the leak"
+assert not set(split.training) & set(split.test)
+
 # %% [markdown]
 # The two numbers come from the same network, the same number of steps and slices. Compare their
 # difference with the intervals: with few patients a part of it is luck of the draw. The leak grows
