@@ -82,11 +82,13 @@ def check_profile() -> Iterator[Line]:
 
 def look(topic: str, check: Callable[..., Iterable[Line]], *arguments) -> list[Line]:
     """A check's lines; if it fails itself, a line that says so: the other checks still count."""
+    lines = []
     try:
-        return list(check(*arguments))
+        lines.extend(check(*arguments))          # keeps what came before a failure
     except Exception as error:
-        return [Line("WARN", topic, f"could not be looked at ({type(error).__name__}: "
-                                    f"{installation.first_line(error)})")]
+        lines.append(Line("WARN", topic, f"could not be looked at ({type(error).__name__}: "
+                                         f"{installation.first_line(error)})"))
+    return lines
 
 
 def run() -> Report:

@@ -83,7 +83,7 @@ def check_step() -> Iterator[Line]:
     device, plain = settings.device(), ("contiguous", "float32")
     chosen, reference = probe.training_settings(device), probe.one_step(torch.device("cpu"))
     right, told = f"The CPU's loss in float32 is {reference.loss:.4f}", []
-    for layout, precision in [chosen] if device.type == "cpu" else [plain, chosen]:
+    for layout, precision in {chosen} if device.type == "cpu" else dict.fromkeys((plain, chosen)):
         what = f"{device.type} {layout} {precision}"
         try:
             step = probe.one_step(device, layout, precision)
@@ -91,8 +91,9 @@ def check_step() -> Iterator[Line]:
             yield Line("FIX", "step", f"a training step fails ({what}): {first_line(error)}",
                        reinstall("--upgrade torch torchvision"))
             return
-        told.append(f"{what}: loss {step.loss:.4f}, weights' change "
-                    f"{100 * probe.distances(step, reference)[1]:.1f} % from it")
+        told.append(f"{what}: loss {step.loss:.4f}, a layer's change "
+                    f"{100 * probe.distances(step, reference)[1]:.0f} % off at most "
+                    f"(limit {100 * probe.TOLERANCE[precision][1]:.0f})")
         if not probe.agrees(step, reference, precision):
             cure = ("do not train on this device with this torch" if (layout, precision) == plain
                     else "train with TrainConfig(layout='contiguous', precision='float32')")
@@ -101,7 +102,7 @@ def check_step() -> Iterator[Line]:
                        reinstall("--upgrade torch torchvision"))
             return
     alone = "no other device to compare. " if device.type == "cpu" else ""
-    yield Line("OK", "step", f"{alone}{right}; {'; '.join(told)}, which is rounding")
+    yield Line("OK", "step", f"{alone}{right}; {'; '.join(told)}")
 
 
 def memory_gb() -> tuple[float | None, float | None]:

@@ -4,6 +4,7 @@ Some devices have given wrong losses in silence (mps, pytorch issue 123151), whi
 of a lesson would tell from a bad training.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ import torch
 from course_lib import losses, models, predict
 from course_lib.train.config import TrainConfig, choose_layout_and_precision
 
-# How far a step may lie from the CPU's float32 (relative): of the loss, and of all weights' change.
-# float32 leaves room for TensorFloat-32; half precision rounds every activation to 8 or 11 bits.
-TOLERANCE = {"float32": (0.01, 0.05), "bfloat16": (0.05, 0.3), "float16": (0.05, 0.3)}
+# How far a step may lie from the CPU's float32, relative to it: in loss, and in the worst layer's
+# change. On a CPU rounding gives 0.0001, 0.44 and 0.16 in that layer; a layer that does not learn
+# gives 1. float32 may be TensorFloat-32 on a GPU, which rounds like float16.
+TOLERANCE = {"float32": (0.01, 0.4), "bfloat16": (0.05, 0.8), "float16": (0.05, 0.4)}
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,12 @@ class Step:
 
     Attributes:
         loss: before the step.
-        change: of all weights, one float32 vector on the CPU.
+        changes: of each layer's kernels, float32 on the CPU. Biases are left out: before a
+            normalisation theirs are nothing but rounding.
     """
 
     loss: float
-    change: torch.Tensor
+    changes: list[torch.Tensor]
 
 
 def small_training(device: torch.device, layout: str, precision: str, size: int,
@@ -65,23 +68,25 @@ def small_training(device: torch.device, layout: str, precision: str, size: int,
     return model, step
 
 
-def weights(model: torch.nn.Module) -> torch.Tensor:
-    """A copy of all trained weights, as one vector on the CPU."""
-    return torch.cat([weight.detach().cpu().reshape(-1) for weight in model.parameters()])
+def kernels(model: torch.nn.Module) -> list[torch.Tensor]:
+    """A copy of each layer's kernels, on the CPU."""
+    return [weight.detach().cpu().clone() for weight in model.parameters() if weight.ndim > 1]
 
 
 def one_step(device: torch.device, layout: str = "contiguous", precision: str = "float32") -> Step:
     """One step on four images of 64 x 64 pixels."""
     model, step = small_training(device, layout, precision, size=64, batch_size=4)
-    before = weights(model)
+    before = kernels(model)
     loss = step()
-    return Step(loss, weights(model) - before)
+    return Step(loss, [new - old for new, old in zip(kernels(model), before, strict=True)])
 
 
 def distances(step: Step, reference: Step) -> tuple[float, float]:
-    """How far a step lies from another, relative to that: of the loss, and of the change."""
-    return (abs(step.loss - reference.loss) / abs(reference.loss),
-            ((step.change - reference.change).norm() / reference.change.norm()).item())
+    """How far a step lies from another, relative to that: in loss, and in the worst layer."""
+    layers = [((new - old).norm() / old.norm()).item()
+              for new, old in zip(step.changes, reference.changes, strict=True)]
+    worst = max(layers, key=lambda distance: (math.isnan(distance), distance))
+    return abs(step.loss - reference.loss) / abs(reference.loss), worst
 
 
 def agrees(step: Step, reference: Step, precision: str) -> bool:
