@@ -53,20 +53,23 @@ def test_running_from_a_folder_is_told(having, monkeypatch):
     having(SOUND)
     monkeypatch.setattr(installation, "requirements", dict)
     lines = list(installation.check_packages())
-    assert [line.mark for line in lines] == ["WARN", "OK", "OK", "OK", "OK"]
-    assert lines[0].command.endswith("pip install -e .")
+    assert [line.mark for line in lines] == ["WARN", "OK", "OK", "OK"]
+    assert lines[0].command.endswith(f"pip install -e {Path(__file__).parents[1]}")
+    having(SOUND, numpy=None)
+    assert only(line for line in installation.check_packages()
+                if line.mark == "FIX").command.endswith("pip install numpy")
 
 
 @pytest.mark.parametrize("base", [SOUND, COLAB])
 def test_sound_packages_are_ok(having, base):
     having(base)
-    for check in (installation.check_packages, installation.check_widgets,
-                  installation.check_tensorboard):
+    for check in (installation.check_torch, installation.check_packages,
+                  installation.check_widgets, installation.check_tensorboard):
         assert {line.mark for line in check()} == {"OK"}
 
 
-@pytest.mark.parametrize("version", [None, "2.9.1"])
-@pytest.mark.parametrize("name", ["torch", "jupyterlab"])
+@pytest.mark.parametrize("version", [None, "0.4.1"])
+@pytest.mark.parametrize("name", ["medpy", "jupyterlab"])
 def test_a_missing_or_old_package_is_a_fix_with_the_command(having, name, version):
     having(SOUND, **{name: version})
     line = only(line for line in installation.check_packages() if line.mark != "OK")
@@ -130,8 +133,8 @@ def test_an_old_tensorboard_does_not_go_with_a_new_setuptools(having, tensorboar
     {"ipywidgets": None}, {"setuptools": "82.0.0"}, {"tensorboard": None}, {"ipykernel": None}])
 def test_on_colab_its_own_packages_are_never_installed_anew(having, changes):
     having(COLAB, **changes)
-    lines = [line for check in (installation.check_packages, installation.check_widgets,
-                                installation.check_tensorboard)
+    lines = [line for check in (installation.check_torch, installation.check_packages,
+                                installation.check_widgets, installation.check_tensorboard)
              for line in check() if line.mark != "OK"]
     line = only(lines)
     assert line.mark == "WARN" and line.command.startswith("menu Runtime > ")
@@ -218,10 +221,19 @@ def test_the_python_is_one_of_those_tested(having, monkeypatch, version, mark):
     assert line.mark == "OK" or line.command.startswith("menu Runtime")
 
 
+@pytest.mark.parametrize("version", [None, "2.9.1"])
+def test_a_missing_or_old_torch_is_one_fix(having, monkeypatch, version):
+    having(SOUND, torch=version)
+    if version is None:
+        monkeypatch.setitem(sys.modules, "torch", None)                  # import raises
+    line = only(installation.check_torch())
+    assert line.mark == "FIX" and line.command.endswith('pip install "torch>=2.10"')
+
+
 def test_a_torch_that_does_not_load_is_a_fix(having, monkeypatch):
     having(SOUND)
-    assert list(installation.check_torch()) == []                        # a module stands in
-    monkeypatch.setitem(sys.modules, "torch", None)                      # import raises
+    assert only(installation.check_torch()).mark == "OK"                 # a module stands in
+    monkeypatch.setitem(sys.modules, "torch", None)
     line = only(installation.check_torch())
     assert line.mark == "FIX" and "does not load" in line.text
     assert line.command.endswith("pip install --force-reinstall torch torchvision")

@@ -19,9 +19,10 @@ MINUTES = {"00": {"tiny": 0.5, "cpu": 0.8, "gpu": 1.0},
            "01": {"tiny": 0.5, "cpu": 3.0, "gpu": 3.0},
            "02": {"tiny": 0.5, "cpu": 3.0, "gpu": 3.0},
            "03": {"tiny": 0.5, "cpu": 3.5, "gpu": 8.0}}
-# What seconds_per_step gives on the machine of MINUTES, two threads, nothing else running. Again:
+# What seconds_per_step gives on the machine of MINUTES, two threads, nothing else running: an
+# estimate, from 0.057 s of CPU time with one thread. To measure it:
 # python -c "from course_lib import doctor; print(doctor.seconds_per_step())"
-PROBE_SECONDS = 0.05
+PROBE_SECONDS = 0.033
 TRAINING_SHARE = 0.7    # of a lesson; on real data, 152 of lesson 03's 217 s (docs/results.md)
 
 
@@ -33,9 +34,9 @@ def seconds_per_step() -> float:
 
 
 def busy() -> bool:
-    """Whether more runs than there are processors; False where the system does not say."""
+    """Whether far more runs than there are processors; False where the system does not say."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0
-    return load > (os.cpu_count() or 1)
+    return load > 1.5 * (os.cpu_count() or 1)        # one training alone is a load of 1 each
 
 
 def expected_minutes(profile: str, seconds: float) -> dict[str, float]:
@@ -63,7 +64,7 @@ def check_profile() -> Iterator[Line]:
     except CourseError as error:
         yield Line("FIX", "profile", str(error), installation.variable("COURSE_PROFILE", "cpu"))
         return
-    text = f"{profile} on {device}, {torch.get_num_threads()} threads, {os.cpu_count()} processors"
+    text = f"{profile}, on {device}; threads {torch.get_num_threads()}, processors {os.cpu_count()}"
     if profile == "gpu" and device != "cuda":
         yield Line("WARN", "profile", f"{text}: this takes hours",
                    installation.variable("COURSE_PROFILE", "cpu"))
@@ -98,14 +99,13 @@ def run() -> Report:
     asking.start()                               # it waits while the rest is looked at
     lines = (look("environment", installation.check_environment)
              + look("python", installation.check_python)
+             + look("torch", installation.check_torch)
              + look("packages", installation.check_packages)
              + look("ipywidgets", installation.check_widgets)
-             + look("tensorboard", installation.check_tensorboard))
-    broken = look("torch", installation.check_torch)
-    lines += broken or look("gpu", machine.check_gpu) + look("step", machine.check_step)
-    lines += look("memory", machine.check_memory)
-    lines += [] if broken else look("gpu memory", machine.check_gpu_memory)
-    lines += look("folders", machine.check_folders)
-    lines += look("network", machine.check_network, asking, answers)
-    lines += [] if broken else look("profile", check_profile)
-    return Report(lines)
+             + look("tensorboard", installation.check_tensorboard)
+             + look("memory", machine.check_memory)
+             + look("folders", machine.check_folders))
+    if not installation.torch_error():           # else check_torch has said what is not known
+        lines += (look("gpu", machine.check_gpu) + look("gpu memory", machine.check_gpu_memory)
+                  + look("step", machine.check_step) + look("profile", check_profile))
+    return Report(lines + look("network", machine.check_network, asking, answers))

@@ -94,7 +94,8 @@ def package(name: str) -> Line:
     text += f"; the course needs {lowest} or newer" if lowest != "0" else ""
     if on_colab() and name in COLABS_OWN:        # it may work all the same, and pip would break it
         return Line("WARN", name, f"{text}. It is Colab's own, so install no other", OTHER_RUNTIME)
-    return Line("FIX", name, text, pip(f'{"--no-deps " if on_colab() else ""}"{name}>={lowest}"'))
+    wanted = name if lowest == "0" else f'"{name}>={lowest}"'
+    return Line("FIX", name, text, pip(f"{'--no-deps ' if on_colab() else ''}{wanted}"))
 
 
 def check_environment() -> Iterator[Line]:
@@ -134,12 +135,12 @@ def check_python() -> Iterator[Line]:
 
 
 def check_packages() -> Iterator[Line]:
-    """torch, numpy and ipykernel by name; of the rest, what is wrong by name."""
+    """numpy and ipykernel by name; of the rest, what is wrong by name."""
     names = list(requirements())
     if not names:
         yield Line("WARN", "course_lib", "is not installed and runs from its folder, so what it "
-                   "needs is not known", pip("-e ."))
-    yield from map(package, ("torch", "numpy", "ipykernel"))
+                   "needs is not known", pip(f"-e {Path(__file__).parents[2]}"))
+    yield from map(package, ("numpy", "ipykernel"))
     told = {"torch", "numpy", "ipywidgets", "tensorboard", *(NOT_ON_COLAB if on_colab() else ())}
     others = [package(name) for name in names if name not in told]
     yield from (line for line in others if line.mark != "OK")
@@ -179,10 +180,20 @@ def check_tensorboard() -> Iterator[Line]:
                    reinstall('"tensorboard>=2.21"'))
 
 
-def check_torch() -> Iterator[Line]:
-    """Nothing where torch loads."""
+def torch_error() -> str:
+    """Why torch does not load; "" where it does."""
     try:
         import torch  # noqa: F401
     except Exception as error:                   # a missing system library is an OSError, or worse
-        yield Line("FIX", "torch", f"does not load ({first_line(error)}), so device, profile and "
-                   "minutes are not known", reinstall("--force-reinstall torch torchvision"))
+        return first_line(error)
+    return ""
+
+
+def check_torch() -> Iterator[Line]:
+    """Whether torch is here, new enough, and loads."""
+    error = torch_error()
+    if installed("torch") and error:
+        yield Line("FIX", "torch", f"does not load ({error}), so device, profile and minutes are "
+                   "not known", reinstall("--force-reinstall torch torchvision"))
+    else:
+        yield package("torch")

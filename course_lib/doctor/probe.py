@@ -100,16 +100,16 @@ def training_settings(device: torch.device) -> tuple[str, str]:
     return choose_layout_and_precision(models.UNet(3, 1, features=8), TrainConfig(epochs=1), device)
 
 
-def seconds_per_step(device: torch.device, at_most: float = 3.0) -> float:
-    """Seconds of the fastest of 5 to 20 steps, eight images of 96 x 96 pixels, as training does.
+def seconds_per_step(device: torch.device, at_most: float = 2.5) -> float:
+    """Seconds of the fastest of 3 to 20 steps, eight images of 96 x 96 pixels, as training does.
 
     Args:
-        at_most: seconds for all but the first five, after one that does not count.
+        at_most: seconds for all but the first three, after one that does not count.
     """
     _, step = small_training(device, *training_settings(device), size=96, batch_size=8)
     step()
     took, start = [], time.perf_counter()
-    while len(took) < 5 or (len(took) < 20 and time.perf_counter() - start < at_most):
+    while len(took) < 3 or (len(took) < 20 and time.perf_counter() - start < at_most):
         begin = time.perf_counter()
         step()
         took.append(time.perf_counter() - begin)
