@@ -17,15 +17,13 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
 
 from course_lib import settings
+from course_lib.doctor import MINUTES
 
 STYLE = ("body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
          "figure{display:inline-block;margin:.5rem;max-width:18rem;vertical-align:top}"
          "img{max-width:100%}figcaption{font-size:.8rem}")
 CHECKOUT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = CHECKOUT / "notebooks"
-# What each lesson takes: measured on two CPU cores (docs/results.md); gpu is an estimate.
-MINUTES = {"00": {"tiny": 0.5, "cpu": 0.8, "gpu": 1.0},
-           "03": {"tiny": 0.5, "cpu": 3.5, "gpu": 8.0}}
 
 
 def choose(wanted: list[str]) -> list[Path]:

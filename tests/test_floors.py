@@ -14,7 +14,8 @@ TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
 # From the ground up. Files of one package may import each other; floors only what lies below them.
 FLOORS = [{"errors"}, {"settings"},
           {"data", "models", "losses", "metrics", "augment", "stats", "show"},
-          {"predict"}, {"train"}, {"runs", "recipe"}, {"check"}, {"doctor", "cli"}]
+          {"predict"}, {"train"}, {"runs", "recipe"}, {"check"}, {"doctor"}, {"cli"},
+          {"__main__"}]
 FLOOR = {package: number for number, floor in enumerate(FLOORS) for package in floor}
 FOREIGN = {"monai", "nnunetv2", "segmentation_models_pytorch"}
 

@@ -1,0 +1,55 @@
+"""The `course` command: `course doctor`, `course --version`; also `python -m course_lib`.
+
+A command imports what it needs when it runs, so that the others start at once.
+"""
+
+import argparse
+import importlib.metadata
+import sys
+
+from course_lib.errors import CourseError
+
+
+def version() -> str:
+    """Of course_lib, as installed."""
+    try:
+        return importlib.metadata.version("course-lib")
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed, runs from its folder"
+
+
+def run_doctor(options: argparse.Namespace) -> int:
+    """Look at this machine and print what was found."""
+    from course_lib import doctor
+
+    report = doctor.run()
+    print(report)
+    return 1 if report.fixes else 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All commands; each sets `run`, a function of the options that returns the exit status."""
+    parser = argparse.ArgumentParser(prog="course", description="A course in medical image "
+                                     "segmentation.")
+    parser.add_argument("--version", action="version", version=f"course_lib {version()}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="command")
+    doctor = commands.add_parser("doctor", help="is this machine ready, and how long will the "
+                                                "lessons take on it?")
+    doctor.set_defaults(run=run_doctor)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: instead of the command line's.
+    Returns:
+        The exit status: 0 where all is well.
+    """
+    options = make_parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except CourseError as error:
+        print(error, file=sys.stderr)
+        return 1

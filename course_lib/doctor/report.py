@@ -1,0 +1,68 @@
+"""What the doctor found: lines of OK, WARN and FIX, as text or as a table."""
+
+import html
+from dataclasses import dataclass
+from textwrap import fill
+
+MARKS = {"OK": "#009E73", "WARN": "#E69F00", "FIX": "#D55E00"}    # and their colours in a notebook
+ADVICE = (
+    "Why an environment of its own: other projects want other versions of the same packages.\n"
+    "In a folder of its own nothing else can break, and deleting the folder undoes all of it.",
+    "Where the package index is slow, take a mirror; your institution may have one. For one call:\n"
+    "pip install --index-url <address of the mirror> …; for good: "
+    "pip config set global.index-url <address>")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that was looked at.
+
+    Attributes:
+        mark: "OK", "WARN" (the course runs, but look at it) or "FIX" (a part of it will not run).
+        topic: what was looked at.
+        text: what was found.
+        command: to mend it; "" where there is nothing to do.
+    """
+
+    mark: str
+    topic: str
+    text: str
+    command: str = ""
+
+
+@dataclass(frozen=True, repr=False)
+class Report:
+    """All lines; shows as text or, in a notebook, as a table."""
+
+    lines: list[Line]
+
+    @property
+    def fixes(self) -> list[Line]:
+        """The lines without which a part of the course will not run."""
+        return [line for line in self.lines if line.mark == "FIX"]
+
+    def summary(self) -> str:
+        """How many lines of each mark, in one sentence."""
+        fix, warn, fine = (sum(line.mark == mark for line in self.lines)
+                           for mark in ("FIX", "WARN", "OK"))
+        return f"{fix} to fix, {warn} to look at, {fine} fine."
+
+    def __repr__(self) -> str:
+        blocks = []
+        for line in self.lines:
+            blocks.append(fill(f"{line.mark:4}  {line.topic:12} {line.text}", width=100,
+                               subsequent_indent=" " * 19, break_long_words=False,
+                               break_on_hyphens=False))
+            if line.command:
+                blocks.append(f"{'':17}> {line.command}")    # never broken: it is to be copied
+        return "\n".join([*blocks, self.summary(), "", *ADVICE])
+
+    def _repr_html_(self) -> str:
+        rows = ""
+        for line in self.lines:
+            topic, text, command = map(html.escape, (line.topic, line.text, line.command))
+            rows += (f'<tr><td style="color:{MARKS[line.mark]}"><b>{line.mark}</b></td>'
+                     f'<td style="text-align:left">{topic}</td><td style="text-align:left">{text}'
+                     f"{f'<br><code>{command}</code>' if command else ''}</td></tr>")
+        advice = "".join(f"<p>{html.escape(text)}</p>" for text in ADVICE).replace("\n", "<br>")
+        return f"<table>{rows}</table><p>{self.summary()}</p>{advice}"
