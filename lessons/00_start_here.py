@@ -145,6 +145,29 @@ show.curves(run.history, alt="Training of the first network.")
 # Left: the loss should fall. Right: the DSC moves in jumps, for with one validation patient a few
 # pixels decide. The best epoch is kept, wherever it was.
 
+# %% [markdown]
+# ## 5 · What your machine can do
+#
+# The doctor looks at versions that must fit together, compares one training step on your graphics
+# card with the same step on the CPU, looks for free memory and disk, and says how many minutes the
+# lessons will take here. `FIX` lines come with the command that mends them. In a terminal it is
+# `course doctor`.
+
+# %%
+from course_lib import doctor
+
+doctor.run()
+
+# %% [markdown]
+# ## 6 · Exercises, and how far you are
+#
+# From lesson 01 on there are exercises. You write a function; a checker runs it on small examples
+# and says in one line whether it is right, or what is wrong with it. What you solved is kept in
+# `course.json`, in the folder of your runs; nothing is sent anywhere.
+
+# %%
+check.summary()
+
 # %%
 assert max(mean, run.best["prepared_dsc"]) > 0.1, "a few seconds should find some tumour"
 assert run.history[-1]["training_loss"] < run.history[0]["training_loss"]
@@ -163,5 +186,5 @@ assert run.history[-1]["training_loss"] < run.history[0]["training_loss"]
 # **What we left out.** Why U-Net looks the way it does, what the loss rewards, how sure a score
 # is.
 #
-# **Next:** [03 · The brain MRI task](03_brain_mri.ipynb). For research and teaching; not for
+# **Next:** [01 · Look at the data](01_look_at_the_data.ipynb). For research and teaching; not for
 # clinical use.

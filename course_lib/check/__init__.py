@@ -1,6 +1,6 @@
 """The exercises' checkers, one file a lesson, and what a student forecasts and solves."""
 
-from course_lib.check.forecast import forecast, outcome
+from course_lib.check.beside import forecast, outcome
 from course_lib.check.lesson_01 import find_the_leak, normalise, slice_dsc_of_nothing, split_rows
 from course_lib.check.lesson_03 import dsc_of_patient, whose_score
 from course_lib.check.record import Summary
