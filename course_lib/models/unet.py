@@ -100,7 +100,7 @@ class UNet(nn.Module):
     def ronneberger(cls) -> "UNet":
         """The paper's own layout: one channel to two, 64 features, no padding, no normalisation.
 
-        (B, 1, 572, 572) to (B, 2, 388, 388); 31,030,658 parameters. The paper's dropout is left out.
+        (B, 1, 572, 572) to (B, 2, 388, 388); 31,030,658 parameters. Without the dropout.
         """
         return cls(1, 2, features=64, norm=None, padding="valid")
 
