@@ -5,7 +5,8 @@ import time
 import numpy as np
 import torch
 
-from course_lib import augment, data, losses, metrics, models, predict, settings, show, stats, train
+from course_lib import (augment, check, data, losses, metrics, models, predict, settings, show,
+                        stats, train)
 
 PROFILE = settings.profile()      # "tiny", "cpu" or "gpu": how much is computed
 SEED = 42

@@ -283,7 +283,7 @@ def training_memory(answer) -> Verdict:
 def judge_the_claim(answer) -> Verdict:
     """Which of four claims about U-Net this lesson's measurements bear."""
     return check_choice("judge_the_claim", answer, right="c", wrong={
-        "a": "count again in section 2: the U-Net of the paper has 31 million parameters, more than "
+        "a": "section 5 counts them: the U-Net of the paper has 31 million parameters, more than "
              "many a classification network. Few images are enough for other reasons",
         "b": "the receptive field comes from pooling and from the depth. Without skips it is as "
              "large: the way through the bottleneck is the widest",

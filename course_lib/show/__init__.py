@@ -1,9 +1,9 @@
 """Pictures, charts, GIFs and widgets: arrays and tables in, something to look at out."""
 
-from course_lib.show.charts import curves, dsc_chart
+from course_lib.show.charts import curves, dots, dsc_chart, histograms
 from course_lib.show.gifs import gif
 from course_lib.show.pictures import TUTORIAL, Picture, contact_sheet, grey, overlay, table
 from course_lib.show.widgets import slice_viewer
 
-__all__ = ["TUTORIAL", "Picture", "contact_sheet", "curves", "dsc_chart", "gif", "grey", "overlay",
-           "slice_viewer", "table"]
+__all__ = ["TUTORIAL", "Picture", "contact_sheet", "curves", "dots", "dsc_chart", "gif", "grey",
+           "histograms", "overlay", "slice_viewer", "table"]
