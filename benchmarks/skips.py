@@ -14,6 +14,7 @@ import io
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -56,12 +57,11 @@ def score(patients: int, size: int, steps: int, seeds: list[int]) -> tuple[str, 
             found = predict.evaluate(predict.Predictor(net, training.geometry), test)
             rows += [{"network": join, "seed": seed, "patient": row["patient"],
                       "dsc": round(row["dsc"], 4)} for row in found]
-            mean = sum(row["dsc"] for row in found) / len(found)
-            print(f"{join:12} seed {seed}: mean DSC {mean:.3f}, "
+            print(f"{join:12} seed {seed}: mean DSC {np.nanmean([r['dsc'] for r in found]):.3f}, "
                   f"{time.perf_counter() - start:.0f} s", flush=True)
     how = (f"# benchmarks/skips.py: lgg-phantom, {len(split.training)} patients to train, "
-           f"{len(split.test)} to test, {size} px, 8 features, {steps} steps of 16 slices, float32, "
-           f"{settings.device().type}, {torch.get_num_threads()} threads, torch "
+           f"{len(split.test)} to test, {size} px, 8 features, {steps} steps of 16 slices, "
+           f"float32, {settings.device().type}, {torch.get_num_threads()} threads, torch "
            f"{torch.__version__}, course_lib {importlib.metadata.version('course-lib')}")
     return how, rows
 
@@ -71,14 +71,14 @@ def report(rows: list[dict]) -> None:
     patients = sorted({row["patient"] for row in rows})
 
     def means(join):
-        own = [[row["dsc"] for row in rows if (row["network"], row["patient"]) == (join, name)]
-               for name in patients]
-        return [sum(values) / len(values) for values in own]
+        return np.array([np.mean([row["dsc"] for row in rows
+                                  if (row["network"], row["patient"]) == (join, name)])
+                         for name in patients])
 
     for join in JOINS[:2]:
-        differences = [a - b for a, b in zip(means("concatenate"), means(join), strict=True)]
+        differences = means("concatenate") - means(join)
         low, high = stats.bootstrap_interval(differences)
-        print(f"concatenate - {join}: {sum(differences) / len(differences):+.3f} "
+        print(f"concatenate - {join}: {np.nanmean(differences):+.3f} "
               f"({low:+.3f} to {high:+.3f}, {len(patients)} patients)")
 
 

@@ -130,17 +130,17 @@ show.contact_sheet(flat, titles=list(ways), columns=3, window=(0, 2),
 # %% [markdown]
 # Left, the patches of a 3x3 kernel with stride 2 overlap, unevenly: a *checkerboard*, whatever the
 # weights (Odena et al. 2016, [doi:10.23915/distill.00003](https://doi.org/10.23915/distill.00003)).
-# Middle, U-Net's 2x2 kernel: no overlap, but the four weights differ, so the pattern is there before
-# training. Right, interpolation: flat. What this does not show: whether it matters after training.
-# Four weights can learn to be equal, and two convolutions follow that can smooth. nnU-Net and this
-# library keep transposed convolutions.
+# Middle, U-Net's 2x2 kernel: no overlap, but the four weights differ, so the pattern is there
+# before training. Right, interpolation: flat. What this does not show: whether it matters after
+# training. Four weights can learn to be equal, and two convolutions follow that can smooth. nnU-Net
+# and this library keep transposed convolutions.
 
 # %% [markdown]
 # ## 2 · The whole
 #
 # Four levels down, each with half the side and twice the channels; a *bottleneck*; four levels up.
-# First the blocks, with the names of the paper's figure. `double` is 2 where skips are concatenated:
-# then the decoder's blocks take in twice the channels.
+# First the blocks, with the names of the paper's figure. `double` is 2 where skips are
+# concatenated: then the decoder's blocks take in twice the channels.
 
 # %%
 def make_blocks(in_channels, out_channels, f, double=2, **layout):
@@ -207,9 +207,9 @@ show.table([{"level": name, "channels": level.shape[1], "side": level.shape[2],
 # %% [markdown] tags=["exercise"]
 # **Exercise 2 · Count by hand** · difficulty 3/5 · 15 minutes
 #
-# Write `parameters_by_hand(in_channels, out_channels, features)`: how many parameters our U-Net has,
-# by arithmetic. A 3x3 convolution has 9·in·out weights; with 32 features, 3 channels in and one out
-# the sum is 7,763,041, as in a widely used brain segmentation network.
+# Write `parameters_by_hand(in_channels, out_channels, features)`: how many parameters our U-Net
+# has, by arithmetic. A 3x3 convolution has 9·in·out weights; with 32 features, 3 channels in and
+# one out the sum is 7,763,041, as in a widely used brain segmentation network.
 
 # %% [markdown] tags=["hints"]
 # - Nine double convolutions: which widths go in, which come out? Down: in → f → 2f → 4f → 8f → 16f.
@@ -222,7 +222,7 @@ def parameters_by_hand(in_channels, out_channels, features):
     """Number of trained parameters of models.UNet(in_channels, out_channels, features=features)."""
     f = features
     widths = [f, 2 * f, 4 * f, 8 * f, 16 * f]
-    down = list(zip([in_channels, *widths], widths))
+    down = list(zip([in_channels, *widths[:4]], widths, strict=True))
     up = [(2 * width, width) for width in widths[:4]]            # after concatenation
     blocks = sum(9 * i * o + 9 * o * o + 4 * o for i, o in down + up)
     ups = sum(4 * 2 * width * width + width for width in widths[:4])
@@ -382,8 +382,8 @@ show_level("bottleneck")
 # %% [markdown]
 # The bottleneck: so few pixels that a tumour covers one or two. What each channel means cannot be
 # read off a picture. We measure: for each level, the channel that follows the *edges* of FLAIR most
-# closely, and the one that follows the *tumour*. Channels are chosen on training slices and measured
-# on test slices, else the level with most channels would win by luck.
+# closely, and the one that follows the *tumour*. Channels are chosen on training slices and
+# measured on test slices, else the level with most channels would win by luck.
 
 # %%
 def correlation(maps, wanted):
@@ -419,8 +419,8 @@ show.table([{"level": name} | {what: float(found[chosen[name][k].abs().argmax()]
 # **How far does it see?** A 3x3 convolution looks one pixel further on each side, a pooling makes
 # each later step twice as long. What a pixel can see at most is its *receptive field*.
 #
-# **Forecast.** How many pixels of the image, from edge to edge, can one pixel of the bottleneck see?
-# And how wide is the square that holds 90 % of what moves one logit of the trained network?
+# **Forecast.** How many pixels of the image, from edge to edge, can one pixel of the bottleneck
+# see? And how wide is the square that holds 90 % of what moves one logit of the trained network?
 
 # %%
 reach_forecast = check.forecast("02-reach", {"bottleneck": None, "90 % of a logit": None},
@@ -477,8 +477,8 @@ show.contact_sheet([image[0, 1].numpy(), gradient.sqrt().numpy()], targets=[targ
 # Our convolutions are padded with zeros, so that the output is as large as the image. The paper's
 # are not (*valid* padding): each takes one pixel off each border. No invented pixels, but the map
 # shrinks at every block, the skips are larger than what comes from below and must be cropped, and
-# the prediction is smaller than the image. `models.UNet.ronneberger()` is that network. On PyTorch's
-# *meta* device, tensors have shapes but no numbers: the walk costs nothing.
+# the prediction is smaller than the image. `models.UNet.ronneberger()` is that network. On
+# PyTorch's *meta* device, tensors have shapes but no numbers: the walk costs nothing.
 
 # %%
 def sides(net, join):
@@ -499,13 +499,16 @@ print(cropped)
 # bottom; then doubling, less 4, four times: 388. To segment a large image, one cuts it into
 # overlapping tiles and mirrors it at its borders.
 #
-# A widely used PyTorch implementation once did it the other way round: it did not crop the skip, but
-# padded what comes from below with zeros to the skip's size. Then the border is not lost four times.
+# It can be done the other way round: do not crop the skip, but pad what comes from below with zeros
+# to the skip's size, as the widely used
+# [Pytorch-UNet](https://github.com/milesial/Pytorch-UNet) does wherever the two differ (its
+# convolutions are padded, so there they seldom do). With valid convolutions:
 
 # %%
 def pad_and_join(decoder, skip):
     """Zeros around the decoder's map up to the skip's size, then concatenate."""
-    rows, columns = (have - want for have, want in zip(skip.shape[2:], decoder.shape[2:]))
+    rows, columns = (have - want
+                     for have, want in zip(skip.shape[2:], decoder.shape[2:], strict=True))
     return concatenate(functional.pad(decoder, [columns // 2, columns - columns // 2,
                                                 rows // 2, rows - rows // 2]), skip)
 
@@ -536,7 +539,9 @@ for name, count in counts.items():
     print(f"{name:40} {count:,}")
 
 # %% [markdown]
-# Who compares parameter counts of two papers to the last digit compares, as a rule, biases.
+# The third is Pytorch-UNet's number until December 2021, when its commit 514f18e took away the
+# biases before the norms; the fourth is its number since. Who compares such counts to the last
+# digit compares, as a rule, biases.
 
 # %% [markdown] tags=["exercise"]
 # **Exercise 3 · A shape puzzle** · difficulty 2/5 · 10 minutes
@@ -689,9 +694,9 @@ print(f"what autograd keeps for the backward pass: "
 
 # %% [markdown]
 # The estimate comes out, and it is no measurement. PyTorch keeps a map once, not twice, and shares
-# it between layers; on the other hand it keeps what pooling and concatenation put out, which the
-# rule leaves out. And a training holds more than that: a gradient for each weight, and what the
-# optimiser remembers (Adam: two numbers for each weight).
+# it between layers; on the other hand it keeps what pooling and concatenation put out, and where
+# each maximum was, which the rule leaves out. And a training holds more than that: a gradient for
+# each weight, and what the optimiser remembers (Adam: two numbers for each weight).
 
 # %% [markdown] tags=["exercise"]
 # **Exercise 5 · The memory of a training** · difficulty 1/5 · 5 minutes
@@ -742,8 +747,8 @@ check.training_memory(training_memory)
 #
 # - **a** "U-Net gets by with few images because it has few parameters."
 # - **b** "Skips enlarge the receptive field; that is why they help."
-# - **c** "On this twin and at this budget, the interval in section 3 tells how far networks with and
-#   without skips lie apart; for other data it has yet to be measured."
+# - **c** "On this twin and at this budget, the interval in section 3 tells how far networks with
+#   and without skips lie apart; for other data it has yet to be measured."
 # - **d** "In the small comparison one way of joining came out on top; so it is the better one."
 
 # %% [markdown] tags=["hints"]
