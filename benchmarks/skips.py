@@ -46,7 +46,7 @@ def score(patients: int, size: int, steps: int, seeds: list[int]) -> tuple[str, 
     lesson = from_lesson()
     folder = data.fetch("lgg-phantom", patients=patients)
     names = [path.name for path in data.find_patients(folder)]
-    split = data.split_patients(names, validation=0, test=0.25, seed=42)
+    split = data.split_patients(names, validation=0, test=0.375, seed=42)
     training, test = (data.SliceDataset(folder, size=size, patients=part, drop_ends=False)
                       for part in (split.training, split.test))
     rows = []
@@ -84,9 +84,9 @@ def report(rows: list[dict]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--patients", type=int, default=32, help="a quarter of them to test")
+    parser.add_argument("--patients", type=int, default=32, help="three eighths of them to test")
     parser.add_argument("--size", type=int, default=96, help="pixels, divisible by 16")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--output", type=Path, default=SAVED)
     o = parser.parse_args()

@@ -4,7 +4,7 @@
 # **After this you can** build a U-Net from its blocks, name the shape at every level, compute why
 # 572 pixels become 388, and say what its skips bring and what it costs.
 #
-# **Minutes:** 60 to read and solve; to run, about 3 on two CPU cores.
+# **Minutes:** 60 to read and solve; to run, about 2 on two CPU cores.
 # **Builds on** Python and a little PyTorch. Lesson 01 explains the data; here they are a given.
 
 # %% tags=["setup"]
@@ -279,10 +279,11 @@ for join in (nothing, add, concatenate):
 check.outcome("02-skips", {name: mean_of(small, name) for name in nets})
 
 # %% [markdown]
-# That was one training each, a short one, on few patients. Before you believe the order: another
-# seed starts from other weights and sees other slices; other patients are easier or harder. So the
-# same code (benchmarks/skips.py) was run longer, with several seeds, and its scores are kept with
-# the course. Where they are missing, the cell goes on with the small ones.
+# That was one short training each, on few patients. Before you believe the order: another seed
+# starts from other weights and sees other slices; other patients are easier or harder. So there is
+# a script that runs the same code longer, with several seeds (benchmarks/skips.py). Where its
+# scores are stored with the course, the next cell reads them; else it goes on with those from
+# above.
 
 # %%
 import csv
@@ -355,33 +356,34 @@ def show_level(*names):
 show_level("enc1", "dec1")
 
 # %% [markdown]
-# Level 1, the image's own size. On the way down (`enc1`) the slice is still there, brightened or
-# darkened, with its contours. On the way up (`dec1`) compare: does the tumour stand out?
+# Level 1, the image's own size. On the way down (`enc1`) the slice is still there, brighter or
+# darker, with its contours. On the way up (`dec1`) most of it is gone; the tumour stands out.
 
 # %%
 show_level("enc2", "dec2")
 
 # %% [markdown]
-# Level 2, half the side. Contours are thicker; the way up answers in areas rather than in lines.
+# Level 2, half the side. Contours are thicker, areas fill. Look for a grid of dots on the way up:
+# it is the checkerboard of section 1, in a network that has been trained, if briefly.
 
 # %%
 show_level("enc3", "dec3")
 
 # %% [markdown]
-# Level 3, a quarter. You can still tell where the head ends. Fine lines are gone.
+# Level 3, a quarter of the side. Fine lines are gone.
 
 # %%
 show_level("enc4", "dec4")
 
 # %% [markdown]
-# Level 4, an eighth. A map is now a rough plan: each pixel stands for 8x8 of the image.
+# Level 4, an eighth. A map is now a rough plan: its pixels lie 8 pixels of the image apart.
 
 # %%
 show_level("bottleneck")
 
 # %% [markdown]
-# The bottleneck: so few pixels that a tumour covers one or two. What each channel means cannot be
-# read off a picture. We measure: for each level, the channel that follows the *edges* of FLAIR most
+# The bottleneck: a tumour covers a handful of pixels. What a channel means cannot be read off a
+# picture. We measure: for each level, the channel that follows the *edges* of FLAIR most
 # closely, and the one that follows the *tumour*. Channels are chosen on training slices and
 # measured on test slices, else the level with most channels would win by luck.
 
@@ -395,26 +397,36 @@ def correlation(maps, wanted):
 
 
 @torch.no_grad()
-def follow(dataset):
-    """Level to the correlation of its channels with edges and with the tumour."""
+def follow(net, dataset):
+    """Level to the correlations of its channels with edges and with the tumour."""
     rows = dataset.targets.sum(dim=(1, 2, 3)).argsort(descending=True)[:40]
     seen, tumour = dataset.images[rows].float(), dataset.targets[rows].float()
     edges = sum(part.square() for part in torch.gradient(seen[:, 1:2], dim=(2, 3))).sqrt()
     return {name: (correlation(maps, edges), correlation(maps, tumour))
-            for name, maps in ({"image": seen} | wire(net, seen, concatenate)).items()}
+            for name, maps in ({"image": seen} | wire(net, seen, net.join)).items()}
 
 # %%
-chosen, measured = follow(training), follow(test)
-show.table([{"level": name} | {what: float(found[chosen[name][k].abs().argmax()].abs())
-                               for k, (what, found) in enumerate(zip(("edges", "tumour"), pair,
-                                                                     strict=True))}
-            for name, pair in measured.items()])
+def best(net):
+    """Level to what the channel that training slices choose reaches on test slices."""
+    chosen, measured = follow(net, training), follow(net, test)
+    return {name: [float(found[choice.abs().argmax()].abs())
+                   for found, choice in zip(measured[name], chosen[name], strict=True)]
+            for name in measured}
+
+
+with_skips, without = best(net), best(nets["nothing"].cpu())
+show.table([{"level": name, "edges": with_skips[name][0], "tumour": with_skips[name][1],
+             "edges, no skips": without[name][0], "tumour, no skips": without[name][1]}
+            for name in with_skips])
 
 # %% [markdown]
-# Read down the columns: 1 would be a map that is the edges, or the tumour. The first row is the
-# image itself: FLAIR alone follows the tumour to some degree, for most tumours are bright, and
-# brightness is no deep idea. Judge the levels by what they add to that. Deep levels are also
-# coarser, which alone changes what "follows" can mean. One network, one twin: a hint, no law.
+# 1 would be a map that *is* the edges, or the tumour. The first row is the image itself: FLAIR
+# alone follows the tumour to some degree, for most tumours are bright, and brightness is no deep
+# idea. Compare the bottlenecks (in profile cpu; tiny trains too briefly). Without skips everything
+# must pass through it, and it follows the tumour best. With skips it may follow it least: there are
+# ways around it. So "deep means meaning" is not a law of depth, but depends on what the network
+# needs. Then compare the edges on the way up: without skips they are lost, skips bring them back.
+# One network each, one twin, single channels: a hint, no law.
 #
 # **How far does it see?** A 3x3 convolution looks one pixel further on each side, a pooling makes
 # each later step twice as long. What a pixel can see at most is its *receptive field*.
@@ -550,7 +562,7 @@ for name, count in counts.items():
 # poolings (skips cropped). Return 0 where a side is odd before a pooling, or nothing is left.
 
 # %% [markdown] tags=["hints"]
-# - Walk: less 4, half, as often as there are levels; less 4 at the bottom; double, less 4.
+# - Less 4, half, as often as there are levels; less 4 at the bottom; double, less 4.
 # - `side % 2` tells odd from even. 570 - 4 = 566, half of it is 283, less 4 is 279: odd.
 # - `max(side, 0)` at the end.
 
@@ -748,7 +760,7 @@ check.training_memory(training_memory)
 # - **a** "U-Net gets by with few images because it has few parameters."
 # - **b** "Skips enlarge the receptive field; that is why they help."
 # - **c** "On this twin and at this budget, the interval in section 3 tells how far networks with
-#   and without skips lie apart; for other data it has yet to be measured."
+#   and without skips lie apart; other data have yet to be measured."
 # - **d** "In the small comparison one way of joining came out on top; so it is the better one."
 
 # %% [markdown] tags=["hints"]
