@@ -128,12 +128,13 @@ show.contact_sheet(flat, titles=list(ways), columns=3, window=(0, 2),
                    alt="A flat input, enlarged in three ways: two checkerboards, one flat picture.")
 
 # %% [markdown]
-# Left, the patches of a 3x3 kernel with stride 2 overlap, unevenly: a *checkerboard*, whatever the
-# weights (Odena et al. 2016, [doi:10.23915/distill.00003](https://doi.org/10.23915/distill.00003)).
-# Middle, U-Net's 2x2 kernel: no overlap, but the four weights differ, so the pattern is there
-# before training. Right, interpolation: flat. What this does not show: whether it matters after
-# training. Four weights can learn to be equal, and two convolutions follow that can smooth. nnU-Net
-# and this library keep transposed convolutions.
+# Left, the patches of a 3x3 kernel with stride 2 overlap, unevenly: a pixel gets one, two or four
+# weights. Unless they happen to balance, that is a *checkerboard* (Odena et al. 2016,
+# [doi:10.23915/distill.00003](https://doi.org/10.23915/distill.00003)). Middle, U-Net's 2x2 kernel:
+# no overlap, but the four weights differ, so the pattern is there before training. Right,
+# interpolation: flat. What this does not show: whether it matters after training. Four weights can
+# learn to be equal, and two convolutions follow that can smooth. nnU-Net and this library keep
+# transposed convolutions.
 
 # %% [markdown]
 # ## 2 · The whole
@@ -326,7 +327,8 @@ show.dots(differences, xlabel="difference of DSC, one dot a patient",
 # Right of 0 concatenation is better for that patient. Read the interval, not the mean: if it holds
 # 0, these patients cannot tell the two apart. If it does not, they can, on this twin, at this
 # budget, for networks this small. The interval knows nothing of other data, and little of other
-# seeds. In its own experiments the U-Net paper did not make this comparison.
+# seeds; with a handful of patients it is itself a rough guess (lesson 06). In its own experiments
+# the U-Net paper did not make this comparison.
 
 # %% [markdown]
 # ## 4 · What the levels see
@@ -457,10 +459,12 @@ def moved_by(net, image, name, at):
 open_net = Net(concatenate, 1, 1, 2).eval()
 for weight in open_net.parameters():
     weight.data.abs_()                                           # so that no ReLU blocks a way
-gradient = moved_by(open_net, torch.rand(16, 1, 224, 224), "bottleneck", (7, 7))
-measured_reach = int((gradient.sum(dim=0) > 0).sum())
-assert measured_reach == sees["bottleneck"]
-print(f"bottleneck: by hand {sees['bottleneck']}, by gradient {measured_reach}")
+measured = {}
+for name, at in (("bottleneck", (7, 7)), ("logits", (112, 112))):
+    gradient = moved_by(open_net, torch.rand(16, 1, 224, 224), name, at)
+    measured[name] = int((gradient.sum(dim=0) > 0).sum())
+assert measured["bottleneck"] == sees["bottleneck"]
+print(f"pixels from edge to edge, by gradient: {measured}")
 
 # %%
 middle = np.argwhere(target).mean(axis=0).round().astype(int)    # of the tumour
@@ -469,7 +473,7 @@ rows_away, columns_away = (abs(torch.arange(SIZE) - int(m)) for m in middle)
 away = torch.maximum(rows_away[:, None], columns_away[None])
 shares = [float(gradient[away <= r].sum() / gradient.sum()) for r in range(SIZE)]
 width = 2 * next(r for r, share in enumerate(shares) if share >= 0.9) + 1
-check.outcome("02-reach", {"bottleneck": measured_reach, "90 % of a logit": width})
+check.outcome("02-reach", {"bottleneck": measured["bottleneck"], "90 % of a logit": width})
 
 # %%
 show.contact_sheet([image[0, 1].numpy(), gradient.sqrt().numpy()], targets=[target, None],
@@ -477,8 +481,8 @@ show.contact_sheet([image[0, 1].numpy(), gradient.sqrt().numpy()], targets=[targ
                    columns=2, alt="A slice, and the gradient of one logit with respect to it.")
 
 # %% [markdown]
-# Bright is what moves the logit in the tumour's middle. The field that is possible covers the whole
-# picture; the one that is used is small and fades outwards (Luo et al. 2016,
+# Bright is what moves the logit in the tumour's middle. The field that is possible is larger than
+# the picture; the one that is used is small and fades outwards (Luo et al. 2016,
 # [arXiv:1701.04128](https://arxiv.org/abs/1701.04128)). This is one pixel of one slice, after a
 # short training. Note also that skips do not widen the field: the widest way leads through the
 # bottleneck.
