@@ -210,7 +210,7 @@ show.table([{"level": name, "channels": level.shape[1], "side": level.shape[2],
 #
 # Write `parameters_by_hand(in_channels, out_channels, features)`: how many parameters our U-Net
 # has, by arithmetic. A 3x3 convolution has 9·in·out weights; with 32 features, 3 channels in and
-# one out the sum is 7,763,041, as in a widely used brain segmentation network.
+# one out the sum is 7,763,041, as in brain-segmentation-pytorch.
 
 # %% [markdown] tags=["hints"]
 # - Nine double convolutions: which widths go in, which come out? Down: in → f → 2f → 4f → 8f → 16f.
@@ -744,7 +744,7 @@ check.training_memory(training_memory)
 # %% [markdown]
 # ## 7 · Why medicine? Claims to judge
 #
-# Most reviews say that U-Net suits medical images for three reasons. What do we know of each?
+# U-Net is often said to suit medical images for three reasons. What do we know of each?
 #
 # *It needs few images.* The paper's first task had 30 training images of 512x512 pixels. But each
 # pixel is an example, and the authors credit heavy augmentation (elastic deformations) as well. Our
@@ -782,8 +782,8 @@ check.judge_the_claim(answer)
 #
 # A U-Net is five blocks, wired: double convolution, down, up, skip, head. Half the side and twice
 # the channels at each level, joined by skips of the same size. Without padding 572 pixels give 388.
-# Large maps cost time, deep levels hold the parameters, and tools that count disagree for a reason.
-# What skips bring is a measurement with an interval, not a saying.
+# Every level costs about as much work, but the deep ones hold the parameters, and tools that count
+# disagree for a reason. What skips bring is a measurement with an interval, not a saying.
 #
 # **What we left out.** Dropout and the weighted loss of the paper; elastic deformation; strided
 # convolutions instead of pooling; residual blocks; 3D (`dim=3`, lesson 07).

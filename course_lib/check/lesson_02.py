@@ -247,7 +247,7 @@ def parameters_by_hand(answer) -> Verdict:
             "The up-convolutions' kernel is 2x2, not 3x3.": but(up_kernel=9),
             "The up-convolutions are missing.": but(up_kernel=0, up_bias=False),
         },
-        remark="nearly all of it stands in the two deepest levels. Twice the features, four times "
+        remark="nearly nine tenths stand in the two deepest levels. Twice the features, four times "
                "the parameters")
 
 
