@@ -158,6 +158,13 @@ def test_valid_padding_gives_the_papers_sizes(size, expected):
         assert model(torch.zeros(1, 1, size, size)).shape == (1, 2, expected, expected)
 
 
+def test_the_papers_layout_has_its_parameters_and_its_sizes():
+    with torch.device("meta"):                                   # 572 pixels, and nothing computed
+        model = UNet.ronneberger()
+        assert model(torch.empty(1, 1, 572, 572)).shape == (1, 2, 388, 388)
+    assert parameters(model) == convolutions(64, 1, 2) + 92 * 64 == 31_030_658
+
+
 @pytest.mark.parametrize(("size", "words"), [
     (570, "cannot be halved four times.*such as 572"),           # (570 - 4) / 2 = 283, odd
     (512, "cannot be halved four times.*such as 572"),           # 254, 125, odd

@@ -143,7 +143,7 @@ def test_the_stub_of_each_lesson_is_not_attempted_and_its_solution_is_right(tmp_
     for lesson in LESSONS:
         for edition, expected in (("student", None), ("solved", True)):
             notebook = json.loads(build.make_notebook(lesson, edition))
-            names = {"np": np, "torch": torch, "check": check}
+            names = {"np": np, "torch": torch, "nn": torch.nn, "check": check}
             for cell in notebook["cells"]:
                 source = "".join(cell["source"])
                 if cell["cell_type"] == "code" and EXERCISE.search(source):

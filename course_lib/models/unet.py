@@ -97,6 +97,14 @@ class UNet(nn.Module):
                               cure="take a side of at least 188 with valid padding")
 
     @classmethod
+    def ronneberger(cls) -> "UNet":
+        """The paper's own layout: one channel to two, 64 features, no padding, no normalisation.
+
+        (B, 1, 572, 572) to (B, 2, 388, 388); 31,030,658 parameters. Without the dropout.
+        """
+        return cls(1, 2, features=64, norm=None, padding="valid")
+
+    @classmethod
     def from_reference(cls, state_dict: dict[str, torch.Tensor]) -> "UNet":
         """The network with weights of github.com/mateuszbuda/brain-segmentation-pytorch, any width.
 
