@@ -2,7 +2,8 @@
 
 A lesson is a text file in jupytext's percent format: what we edit and review. Its notebook has the
 same cells without outputs, and ids derived from lesson and position, so that nothing changes by
-chance. The cell tagged `setup` is the same in all lessons; it stands once, in setup_cell.py.
+chance. The cell tagged `setup` is the same in all lessons; it stands once, in setup_cell.py; it
+and the badge take the repository's address and the version from pyproject.toml.
 
 An exercise is three cells, tagged `exercise` (the task), `hints` and `solution` (code that ends
 with the call of its checker). `--edition` says what becomes of them:
@@ -17,6 +18,7 @@ import argparse
 import ast
 import hashlib
 import sys
+import tomllib
 from pathlib import Path
 
 import jupytext
@@ -24,6 +26,8 @@ import nbformat
 
 HERE = Path(__file__).parent
 NOTEBOOKS = HERE.parent / "notebooks"
+PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+REPOSITORY, TAG = PROJECT["urls"]["Repository"], f"v{PROJECT['version']}"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -71,17 +75,31 @@ def turn(cell: nbformat.NotebookNode, edition: str) -> list[nbformat.NotebookNod
     return [cell]
 
 
+def setup_cell() -> str:
+    """The cell that installs what is missing and imports the rest."""
+    text = (HERE / "setup_cell.py").read_text(encoding="utf-8").strip()
+    return text.replace("REPOSITORY@vVERSION", f"{REPOSITORY}@{TAG}")
+
+
+def add_badge(first: str, lesson: str) -> str:
+    """A lesson's first cell with the badge that opens the released notebook in Colab."""
+    title, rest = first.split("\n", 1)
+    path = f"{REPOSITORY.removeprefix('https://github.com/')}/blob/{TAG}/notebooks/{lesson}.ipynb"
+    return (f"{title}\n\n[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+            f"(https://colab.research.google.com/github/{path})\n{rest}")
+
+
 def make_notebook(lesson: Path, edition: str = "student") -> str:
     """A lesson as the text of its notebook."""
     notebook = jupytext.read(lesson, fmt="py:percent")
     notebook.cells = [made for cell in notebook.cells for made in turn(cell, edition)]
-    setup = (HERE / "setup_cell.py").read_text(encoding="utf-8").strip()
+    notebook.cells[0].source = add_badge(notebook.cells[0].source, lesson.stem)
     for position, cell in enumerate(notebook.cells):
         cell.id = hashlib.sha256(f"{lesson.stem}/{position}".encode()).hexdigest()[:12]
         tags = cell.metadata.get("tags", [])
         cell.metadata = nbformat.NotebookNode({"tags": tags} if tags else {})
         if "setup" in tags:
-            cell.source = setup
+            cell.source = setup_cell()
     notebook.metadata = nbformat.NotebookNode(
         {"kernelspec": KERNEL, "language_info": {"name": "python"}})
     notebook.nbformat, notebook.nbformat_minor = 4, 5
