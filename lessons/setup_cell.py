@@ -2,9 +2,9 @@ import importlib.util, subprocess, sys, time
 
 needs = {"course_lib": "git+REPOSITORY@vVERSION", "nilearn": "nilearn"}
 missing = [needs[name] for name in needs if not importlib.util.find_spec(name)]
-pip = [sys.executable, "-m", "pip", "install", "-qqq", "--no-deps", *missing]
-if missing and subprocess.run(pip).returncode:         # on Colab and Kaggle, the first time
-    sys.exit(f"{missing} could not be installed. Is there a network (on Kaggle: Internet on)?")
+pip = [sys.executable, "-m", "pip", "install", "--no-deps", *missing]
+if missing and subprocess.run(pip, capture_output=True).returncode:     # Colab, Kaggle: once
+    sys.exit(f"pip could not install {missing}. Is there a network (on Kaggle: Internet on)?")
 importlib.invalidate_caches()
 import numpy as np
 import torch
