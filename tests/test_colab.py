@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import threading
+from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -91,15 +92,22 @@ def as_constraints(freeze: str) -> str:
     return "\n".join(line for line in found if not line.startswith(("nvidia", "cuda")))
 
 
+def call(command: list, **options) -> subprocess.CompletedProcess:
+    """Run a command in which nothing shows of the environment that the tests run in."""
+    kept = {name: value for name, value in os.environ.items()
+            if not name.startswith(("COURSE_", "VIRTUAL_ENV", "PYTHON", "JUPYTER"))}
+    return subprocess.run(command, capture_output=True, text=True,
+                          env=kept | options.pop("variables", {}), **options)
+
+
 def installed(python: Path) -> dict[str, str]:
-    listed = subprocess.run([python, "-m", "pip", "list", "--format=json"], check=True,
-                            capture_output=True)
+    listed = call([python, "-m", "pip", "list", "--format=json"], check=True)
     return {one["name"].lower(): one["version"] for one in json.loads(listed.stdout)}
 
 
 @pytest.fixture
-def colab(tmp_path) -> Path:
-    """The Python of a fresh environment with Colab's versions."""
+def colab(tmp_path) -> Iterator[Path]:
+    """The Python of a fresh environment with Colab's versions, which is deleted afterwards."""
     beside = CHECKOUT.parent / "shared" / "data"
     places = [Path(home) / "colab" / "pip-freeze.gpu.txt"
               for home in (os.environ.get("COURSE_DATA") or beside, beside)]
@@ -111,11 +119,13 @@ def colab(tmp_path) -> Path:
     if not shutil.which(newest) or subprocess.run([newest, "--version"]).returncode:
         pytest.skip(f"{newest}, Colab's, is not installed here")
     (tmp_path / "constraints.txt").write_text(as_constraints(freeze.read_text("utf-8")))
-    subprocess.run([newest, "-m", "venv", tmp_path / "colab"], check=True)
     python = tmp_path / "colab" / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", "-c", tmp_path / "constraints.txt",
-                    *sorted(PROTECTED | NEEDED)], check=True)
-    return python
+    call([newest, "-m", "venv", tmp_path / "colab"], check=True)
+    done = call([python, "-m", "pip", "install", "-q", "-c", tmp_path / "constraints.txt",
+                 *sorted(PROTECTED | NEEDED)])
+    assert done.returncode == 0, done.stderr[-3000:]
+    yield python
+    shutil.rmtree(tmp_path / "colab")
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -124,7 +134,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def repository(tmp_path) -> str:
+def repository(tmp_path) -> Iterator[str]:
     """The address of a clone of this checkout's last commit, tagged, as a web server has it."""
     home = tmp_path / "served"
     for command in (["clone", "-q", "--bare", CHECKOUT, home / "course.git"],
@@ -139,8 +149,8 @@ def repository(tmp_path) -> str:
         thread.join()
 
 
-def run_notebook(python: Path, folder: Path, cells: int | None, address: str,
-                 **environment) -> tuple[subprocess.CompletedProcess, str]:
+def run_notebook(python: Path, folder: Path, cells: int | None,
+                 address: str) -> tuple[subprocess.CompletedProcess, str]:
     """Run lesson 00's first cells, or all, in that environment; what it printed in all of them."""
     notebook = nbformat.reads(build.make_notebook(build.lessons()[0]), as_version=4)
     notebook.cells = notebook.cells[:cells]
@@ -149,12 +159,9 @@ def run_notebook(python: Path, folder: Path, cells: int | None, address: str,
     setup.source = setup.source.replace(build.REPOSITORY, address)
     folder.mkdir()
     nbformat.write(notebook, folder / "lesson.ipynb")
-    kept = {name: value for name, value in os.environ.items()
-            if not name.startswith(("COURSE_", "VIRTUAL_ENV", "PYTHON", "JUPYTER"))}
-    done = subprocess.run([python.parent / "jupyter-execute", "--output=done", "lesson.ipynb"],
-                          cwd=folder, capture_output=True, text=True, env=kept | {
-                              "COURSE_PROFILE": "tiny", "COURSE_CACHE": str(folder / "cache"),
-                              "no_proxy": "127.0.0.1", **environment})
+    done = call([python.parent / "jupyter-execute", "--output=done", "lesson.ipynb"], cwd=folder,
+                variables={"COURSE_PROFILE": "tiny", "COURSE_CACHE": str(folder / "cache"),
+                           "no_proxy": "127.0.0.1"})
     if done.returncode:
         return done, ""
     outputs = [output for cell in nbformat.read(folder / "done.ipynb", as_version=4).cells
