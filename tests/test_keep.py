@@ -123,6 +123,16 @@ def test_another_run_that_is_kept_under_the_name_is_left_alone(run_folder, parts
     assert {path: path.read_bytes() for path in home.iterdir()} == before
 
 
+def test_a_folder_with_other_files_is_refused_and_nothing_is_put_there(run_folder, parts):
+    fit(run_folder, parts)
+    shutil.rmtree(run_folder)
+    run_folder.mkdir()
+    (run_folder / "thesis.docx").touch()
+    with pytest.raises(CourseError, match="holds files, but is not a run"):
+        fit(run_folder, parts)
+    assert [path.name for path in run_folder.iterdir()] == ["thesis.docx"]
+
+
 # --- what is kept ---
 
 def test_two_generations_are_kept_with_all_that_is_needed(run_folder, parts, home):

@@ -103,7 +103,8 @@ class Keeper:
 
     def restore(self) -> None:
         """Bring back the newest whole generation, and say which, where the run folder has less."""
-        if self.home is None:
+        foreign = not (self.folder / "config.json").is_file() and any(self.folder.glob("[!.]*"))
+        if self.home is None or foreign:               # what is not a run is refused after this
             return
         here = len(watch.read_history(self.folder)) if (self.folder / "last.pt").is_file() else -1
         with tempfile.TemporaryDirectory() as scratch:
@@ -142,7 +143,7 @@ class Keeper:
         with zipfile.ZipFile(packed) as archive:
             kept = json.loads(archive.read("config.json"))
         here = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
-        return all(kept[field] == here[field]
+        return all(kept.get(field) == here.get(field)
                    for field in ("data", "model", "loss", "augment", "training"))
 
     def _unpack(self, packed: Path, passed: list[str]) -> None:
