@@ -153,8 +153,7 @@ class Keeper:
                 with watch.explain_disk(self.folder / name, f"a file of {len(content):,} bytes"):
                     write_atomically(self.folder / name, lambda file, all=content: file.write(all))
         rows = watch.read_history(self.folder)
-        shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
-        with watch.TensorBoard(self.folder, 0) as board:         # its pictures are lost
+        with watch.TensorBoard(self.folder, 0) as board:         # all anew; pictures are lost
             for row in rows:
                 board.scalars(row)
         step = f"step {rows[-1]['step']:.0f}" if rows else "the beginning"
