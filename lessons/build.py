@@ -2,7 +2,8 @@
 
 A lesson is a text file in jupytext's percent format: what we edit and review. Its notebook has the
 same cells without outputs, and ids derived from lesson and position, so that nothing changes by
-chance. The cell tagged `setup` is the same in all lessons; it stands once, in setup_cell.py.
+chance. The cell tagged `setup` is the same in all lessons; it stands once, in setup_cell.py; it
+and the badge take the repository's address and the version from pyproject.toml.
 
 An exercise is three cells, tagged `exercise` (the task), `hints` and `solution` (code that ends
 with the call of its checker). What becomes of them depends on the edition:
@@ -19,6 +20,7 @@ import argparse
 import ast
 import hashlib
 import sys
+import tomllib
 from pathlib import Path
 
 import jupytext
@@ -29,6 +31,8 @@ NOTEBOOKS = HERE.parent / "notebooks"
 EDITIONS = ("student", "teacher", "answers", "solved")
 ENDLESS = ("- If the cell does not end: *Kernel → Interrupt*; the checker then says where it was. "
            "(It stops by itself after 10 seconds, but not on Windows.)")
+PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+REPOSITORY, TAG = PROJECT["urls"]["Repository"], f"v{PROJECT['version']}"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -79,17 +83,31 @@ def turn(cells: list[nbformat.NotebookNode], edition: str) -> list[nbformat.Note
     return turned
 
 
+def setup_cell() -> str:
+    """The cell that installs what is missing and imports the rest."""
+    text = (HERE / "setup_cell.py").read_text(encoding="utf-8").strip()
+    return text.replace("REPOSITORY@vVERSION", f"{REPOSITORY}@{TAG}")
+
+
+def add_badge(first: str, lesson: str) -> str:
+    """A lesson's first cell with the badge that opens the released notebook in Colab."""
+    title, _, rest = first.partition("\n")
+    path = f"{REPOSITORY.removeprefix('https://github.com/')}/blob/{TAG}/notebooks/{lesson}.ipynb"
+    return (f"{title}\n\n[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+            f"(https://colab.research.google.com/github/{path})\n{rest}")
+
+
 def make_notebook(lesson: Path, edition: str = "student") -> str:
     """A lesson as the text of its notebook."""
     notebook = jupytext.read(lesson, fmt="py:percent")
     notebook.cells = turn(notebook.cells, edition)
-    setup = (HERE / "setup_cell.py").read_text(encoding="utf-8").strip()
+    notebook.cells[0].source = add_badge(notebook.cells[0].source, lesson.stem)
     for position, cell in enumerate(notebook.cells):
         cell.id = hashlib.sha256(f"{lesson.stem}/{position}".encode()).hexdigest()[:12]
         tags = cell.metadata.get("tags", [])
         cell.metadata = nbformat.NotebookNode({"tags": tags} if tags else {})
         if "setup" in tags:
-            cell.source = setup
+            cell.source = setup_cell()
     notebook.metadata = nbformat.NotebookNode(
         {"kernelspec": KERNEL, "language_info": {"name": "python"}})
     notebook.nbformat, notebook.nbformat_minor = 4, 5

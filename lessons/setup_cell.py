@@ -1,15 +1,17 @@
-import importlib.metadata
-import os
-import time
+import importlib.util, subprocess, sys, time
 
+needs = {"course_lib": "git+REPOSITORY@vVERSION", "nilearn": "nilearn"}
+missing = [needs[name] for name in needs if not importlib.util.find_spec(name)]
+pip = [sys.executable, "-m", "pip", "install", "--no-deps", *missing]
+if missing and subprocess.run(pip, capture_output=True).returncode:     # Colab, Kaggle: once
+    sys.exit(f"pip could not install {missing}. Is there a network (on Kaggle: Internet on)?")
+importlib.invalidate_caches()
 import numpy as np
 import torch
-
 from course_lib import (augment, check, data, losses, metrics, models, predict, settings, show,
                         stats, train)
 
 PROFILE = settings.profile()      # "tiny", "cpu" or "gpu": how much is computed
 SEED = 42
-print(f"profile {PROFILE}, device {settings.device()}, {os.cpu_count()} cores, "
-      f"torch {torch.__version__}, course_lib {importlib.metadata.version('course-lib')}; "
-      f"runs go to {settings.runs_folder()}")
+KEEP_ON_DRIVE = False             # on Colab, True keeps trainings on your Google Drive
+print(settings.begin(PROFILE, KEEP_ON_DRIVE))

@@ -25,8 +25,9 @@ def _cache_of_this_session(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _runs_of_this_test(tmp_path, monkeypatch):
-    """COURSE_RUNS is another folder in each test."""
+    """COURSE_RUNS is another folder in each test; nothing is kept elsewhere."""
     monkeypatch.setenv("COURSE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.delenv("COURSE_KEEP", raising=False)
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ def _own_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(settings, "KAGGLE", tmp_path / "kaggle")
     monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path / "home"))
     monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN", "KAGGLE_KERNEL_RUN_TYPE",
@@ -119,6 +120,31 @@ def test_a_copy_that_is_there_is_taken_and_said_to_be_partial(tif_folder, tmp_pa
     # 6 + 5 + 6 + 5 slices
     assert capsys.readouterr().out == ("lgg-mri: only 4 of 110 patients, 22 of 3,929 slices, in "
                                        f"{expected}\n")
+
+
+@pytest.mark.parametrize("where", ["lgg-mri-segmentation", "my-copy", ".",
+                                   "datasets/mateuszbuda/lgg-mri-segmentation"])
+def test_on_kaggle_the_attached_set_is_taken_and_each_patient_counts_once(tif_folder, tmp_path,
+                                                                          capsys, where):
+    attached = tmp_path / "kaggle" / "input" / where
+    shutil.copytree(tif_folder, attached / "kaggle_3m")
+    shutil.copytree(tif_folder, attached / "lgg-mri-segmentation" / "kaggle_3m")
+    (tmp_path / "kaggle" / "input" / "another-set").mkdir()
+    assert fetch("lgg-mri") == attached / "kaggle_3m"
+    assert "only 4 of 110 patients, 22 of 3,929 slices" in capsys.readouterr().out
+
+
+def test_on_kaggle_the_deeper_copy_is_taken_where_it_is_the_only_one(tif_folder, tmp_path):
+    deep = (tmp_path / "kaggle" / "input" / "datasets" / "mateuszbuda" / "lgg-mri-segmentation"
+            / "lgg-mri-segmentation" / "kaggle_3m")
+    shutil.copytree(tif_folder, deep)
+    assert fetch("lgg-mri") == deep
+
+
+def test_a_copy_of_ones_own_goes_before_kaggles(tif_folder, tmp_path):
+    for home in ("data", "kaggle/input/lgg-mri-segmentation"):
+        shutil.copytree(tif_folder, tmp_path / home / "kaggle_3m")
+    assert fetch("lgg-mri") == tmp_path / "data" / "kaggle_3m"
 
 
 def test_a_whole_copy_is_said_to_be_whole(tif_folder, tmp_path, capsys, monkeypatch):

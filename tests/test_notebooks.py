@@ -72,7 +72,7 @@ def test_each_lesson_has_its_parts(lesson):
     for part in ("After this you can", "**Minutes:**", "**Forecast.**", "## Summary", "left out"):
         assert part.lower() in text.lower() or part == "left out" and "does not show" in text, part
     code = cells(lesson, "code")
-    assert code[0] == (CHECKOUT / "lessons" / "setup_cell.py").read_text("utf-8").strip()
+    assert code[0] == build.setup_cell()
     assert any("check.forecast(" in cell and "None" in cell for cell in code)
     assert any("check.outcome(" in cell for cell in code)
 
@@ -153,6 +153,15 @@ def test_the_stub_of_each_lesson_is_not_attempted_and_its_solution_is_right(tmp_
                     assert verdict.solved is expected, (lesson.stem, source, verdict)
                     found.append(expected)
     assert found.count(None) == found.count(True) == len(check.summary().rows)
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+def test_badge_and_setup_cell_lead_to_the_released_version(lesson):
+    address, tag = build.PROJECT["urls"]["Repository"], f"v{build.PROJECT['version']}"
+    repository = re.fullmatch("https://github.com/([^/]+/[^/]+)", address)[1]
+    assert (f"](https://colab.research.google.com/github/{repository}/blob/{tag}/notebooks/"
+            f"{lesson.stem}.ipynb)") in cells(lesson, "markdown")[0]
+    assert f'"git+{address}@{tag}"' in cells(lesson, "code")[0]
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)

@@ -1,4 +1,6 @@
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import platformdirs
 import pytest
@@ -7,7 +9,7 @@ import torch
 from course_lib import settings
 from course_lib.errors import CourseError
 
-VARIABLES = ("COURSE_PROFILE", "COURSE_DATA", "COURSE_CACHE", "COURSE_RUNS")
+VARIABLES = ("COURSE_PROFILE", "COURSE_DATA", "COURSE_CACHE", "COURSE_RUNS", "COURSE_KEEP")
 
 
 @pytest.fixture
@@ -45,8 +47,9 @@ def test_environment_variables_go_before_the_checkout(checkout, monkeypatch):
 
 def test_a_tilde_in_a_variable_is_the_home_folder(outside, monkeypatch):
     monkeypatch.setenv("HOME", str(outside))
-    for name in ("DATA", "CACHE", "RUNS"):
+    for name in ("DATA", "CACHE", "RUNS", "KEEP"):
         monkeypatch.setenv(f"COURSE_{name}", f"~/{name}")
+    assert settings.keep_folder() == outside / "KEEP"
     assert settings.data_folder() == outside / "DATA"
     assert settings.cache_folder() == outside / "CACHE"
     assert settings.runs_folder() == outside / "RUNS"
@@ -76,6 +79,7 @@ def test_an_empty_variable_counts_as_not_set(checkout, monkeypatch):
     assert settings.runs_folder() == checkout / "runs"
     assert settings.cache_folder() == platformdirs.user_cache_path("course_lib")
     assert settings.profile() in ("cpu", "gpu")
+    assert settings.keep_folder() is None
 
 
 def test_folders_are_named_and_not_made(outside, monkeypatch):
@@ -110,3 +114,73 @@ def test_the_device_is_cuda_else_mps_else_cpu(monkeypatch, cuda, mps, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert settings.device() == torch.device(expected)
+
+
+# --- Kaggle, Colab ---
+
+@pytest.fixture
+def kaggle(outside, monkeypatch) -> Path:
+    """Kaggle's folder; the working folder is another."""
+    (outside / "kaggle" / "working").mkdir(parents=True)
+    monkeypatch.setattr(settings, "KAGGLE", outside / "kaggle")
+    return outside / "kaggle"
+
+
+def test_on_kaggle_runs_and_cache_go_to_the_folder_that_is_kept(kaggle, monkeypatch):
+    assert settings.runs_folder() == kaggle / "working" / "runs"
+    assert settings.cache_folder() == kaggle / "working" / "cache"
+    monkeypatch.setenv("COURSE_RUNS", "there")
+    monkeypatch.setenv("COURSE_CACHE", "here")
+    assert (settings.runs_folder(), settings.cache_folder()) == (Path("there"), Path("here"))
+
+
+class Drive(ModuleType):
+    """Stands in for google.colab.drive."""
+
+    mounted = ()
+    answer = None
+
+    def mount(self, place):
+        if self.answer:
+            raise self.answer
+        self.mounted = (*self.mounted, place)
+
+
+@pytest.fixture
+def drive(outside, monkeypatch) -> Drive:
+    """Colab's module, and a place for Drive that is not this machine's."""
+    found = Drive("google.colab.drive")
+    for name in ("google", "google.colab"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, "google.colab.drive", found)
+    monkeypatch.setattr(settings, "DRIVE", outside / "drive")
+    monkeypatch.setenv("COURSE_KEEP", "")              # so that it is put back afterwards
+    return found
+
+
+def test_a_notebook_begins_with_what_it_runs_on(outside, monkeypatch):
+    monkeypatch.setattr(settings, "device", lambda: torch.device("cpu"))
+    line = settings.begin("tiny")
+    assert line.startswith("profile tiny, device cpu, ") and f"torch {torch.__version__}, " in line
+    assert line.endswith(f"; runs go to {outside / 'runs'}")
+
+
+def test_on_drive_it_is_mounted_and_runs_are_kept_there(outside, drive):
+    line = settings.begin("tiny", on_drive=True)
+    assert drive.mounted == (str(outside / "drive"),)
+    assert settings.keep_folder() == outside / "drive" / "MyDrive" / "course-runs"
+    assert line.endswith(f"; runs go to {outside / 'runs'}, and are kept in "
+                         f"{settings.keep_folder()}")
+
+
+def test_nobody_is_asked_for_drive_who_did_not_want_it(drive):
+    settings.begin("tiny", on_drive=False)
+    assert drive.mounted == () and settings.keep_folder() is None
+
+
+def test_a_refused_drive_is_one_sentence_with_the_cure(drive):
+    drive.answer = ValueError("mount failed")
+    with pytest.raises(CourseError, match=r"not mounted \(ValueError: mount failed\). Run the cell "
+                                          "again and allow it, or set KEEP_ON_DRIVE = False"):
+        settings.begin("tiny", on_drive=True)
+    assert settings.keep_folder() is None

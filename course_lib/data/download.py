@@ -21,7 +21,8 @@ def fetch(name: str, patients: int = 40) -> Path:
 
     Args:
         name: "lgg-phantom", the simulated twin (made in the cache folder; nothing is downloaded),
-            or "lgg-mri", the Kaggle LGG set (looked for under COURSE_DATA, else downloaded).
+            or "lgg-mri", the Kaggle LGG set (looked for under COURSE_DATA and in
+            Kaggle's input folder, else downloaded).
         patients: how many the twin has; the real set has those that are there.
     Raises:
         CourseError: there is no such data set.
@@ -38,11 +39,15 @@ def fetch(name: str, patients: int = 40) -> Path:
 
 
 def _find_lgg() -> Path | None:
-    """A copy that lies under the data folder, or where an earlier download went."""
+    """A copy that lies under the data folder, where an earlier download went, or on Kaggle."""
     for home in (settings.data_folder(), settings.cache_folder()):
         for folder in (home / "kaggle_3m", home / "lgg-mri", home / "lgg-mri-segmentation"):
             if folder.is_dir():
                 return find_patients(folder)[0].parent
+    # Kaggle: input/<set>/kaggle_3m or input/datasets/<owner>/<set>/kaggle_3m, and again deeper.
+    for depth in range(5):
+        for folder in sorted((settings.KAGGLE / "input").glob("*/" * depth + "kaggle_3m")):
+            return find_patients(folder)[0].parent
     return None
 
 

@@ -15,6 +15,7 @@ from course_lib import predict
 from course_lib.data.cache import write_atomically
 from course_lib.errors import CourseError
 from course_lib.train import watch
+from course_lib.train.keep import Keeper
 
 
 def save(path: Path, state: dict) -> None:
@@ -81,6 +82,7 @@ class State:
     scaler: torch.amp.GradScaler
     generator: torch.Generator
     history: list[dict]
+    keeper: Keeper | None = None
 
     def save(self) -> None:
         """Write last.pt first: the other files never show an epoch that a resumed run lacks."""
@@ -90,6 +92,8 @@ class State:
             "random": random_state(), "history": self.history,
             "device": self.generator.device.type})
         self._follow()
+        if self.keeper:
+            self.keeper.store(len(self.history))
 
     def keep(self, row: dict) -> None:
         """Add an epoch's row to the history, and save."""

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import torch
 
+from course_lib import settings
 from course_lib.errors import CourseError
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "bfloat16", "float16")
 LAYOUTS = ("contiguous", "channels_last")
+KEPT_BYTES = 43        # what UNet keeps for its gradients, per pixel and feature, in 16 bits
 
 
 @dataclass(frozen=True)
@@ -103,3 +105,29 @@ def choose_layout_and_precision(model: torch.nn.Module, config: TrainConfig,
         precision = "bfloat16" if can.get("amx_bf16") or can.get("avx512_bf16") else "float32"
     return (layout if config.layout == "auto" else config.layout,
             precision if config.precision == "auto" else config.precision)
+
+
+def fitting_batch(features: int, size: int, batch_size: int = 16) -> tuple[int, int]:
+    """Batch size and slice size with which a 2D UNet trains in a third of a GPU's free memory.
+
+    The rest is for data, gradients on their way and cuDNN. First the batch is halved, down to 4,
+    for batch normalisation needs a few slices; then the size, down to 64. Other devices than
+    CUDA's do not say what is free: there both stay as they are.
+
+    Args:
+        features: of the network.
+        size: of the slices, in pixels, at most.
+        batch_size: at most.
+    """
+    device = settings.device()
+    if device.type != "cuda":
+        return batch_size, size
+    free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)   # ours is free
+    while KEPT_BYTES * features * batch_size * size ** 2 > free / 3:
+        if batch_size > 4:
+            batch_size = max(4, batch_size // 2)
+        elif size > 64:
+            size = max(64, size // 32 * 16)                      # a multiple of 16, as UNet wants
+        else:
+            break
+    return batch_size, size

@@ -17,7 +17,7 @@ from course_lib import predict, settings
 from course_lib.data import SliceDataset
 from course_lib.data.cache import write_atomically
 from course_lib.errors import CourseError
-from course_lib.train import checkpoint, watch
+from course_lib.train import checkpoint, keep, watch
 from course_lib.train.config import (
     OPTIMIZERS,
     TrainConfig,
@@ -135,7 +135,7 @@ def _begin(model, training, validation, loss, augment, config, folder, device) -
 
 
 def _start(model: torch.nn.Module, config: TrainConfig, chosen: dict, folder: Path,
-           device: torch.device) -> checkpoint.State:
+           device: torch.device, keeper: keep.Keeper) -> checkpoint.State:
     """The state a new run begins with, or an interrupted one goes on from."""
     checkpoint.seed(config.seed)
     torch.use_deterministic_algorithms(config.deterministic, warn_only=True)
@@ -145,7 +145,7 @@ def _start(model: torch.nn.Module, config: TrainConfig, chosen: dict, folder: Pa
                                              weight_decay=config.weight_decay)
     scaler = torch.amp.GradScaler(device.type, enabled=chosen["precision"] == "float16")
     generator = torch.Generator(device).manual_seed(config.seed)
-    state = checkpoint.State(folder, model, optimizer, scaler, generator, history=[])
+    state = checkpoint.State(folder, model, optimizer, scaler, generator, [], keeper)
     if (folder / "last.pt").is_file():
         state.restore()
     else:
@@ -206,7 +206,7 @@ def fit(model: torch.nn.Module, training: SliceDataset, validation: SliceDataset
     After each epoch validation patients are scored on the prepared grid; last.pt (all it takes to
     go on) and best.pt (highest mean DSC) are written. Called again it goes on after the last whole
     epoch, and ends the same, on a CPU to the bit (same machine, versions, threads, layout and
-    precision).
+    precision). Where COURSE_KEEP names a folder, the run is kept there, and brought back, as well.
 
     Args:
         model: returns logits; ends with the last epoch's weights (predict.load has the best).
@@ -220,8 +220,10 @@ def fit(model: torch.nn.Module, training: SliceDataset, validation: SliceDataset
     """
     folder, device, loss_fn = Path(folder), settings.device(), loss
     _check(training, validation, config)
+    keeper = keep.Keeper(folder)
+    keeper.restore()
     chosen = _begin(model, training, validation, loss, augment, config, folder, device)
-    state = _start(model, config, chosen, folder, device)
+    state = _start(model, config, chosen, folder, device, keeper)
     run = Run(folder, chosen, state.history)
     if len(run.history) == config.epochs:
         return run

@@ -80,18 +80,22 @@ class TensorBoard:
     def _explain_disk(self):
         return explain_disk(self.folder, "TensorBoard's file")
 
+    def scalars(self, row: dict) -> None:
+        """Losses, DSC and learning rate of one epoch."""
+        for name, tag in (("training_loss", "loss/training"),
+                          ("validation_loss", "loss/validation"),
+                          ("prepared_dsc", "dsc/prepared"),
+                          ("learning_rate", "learning_rate")):
+            self.writer.add_scalar(tag, row[name], row["step"])
+
     def epoch(self, row: dict, dataset: SliceDataset, logits: torch.Tensor, pictures: bool) -> None:
-        """Losses, DSC and learning rate of one epoch, and perhaps pictures.
+        """What `scalars` adds, and perhaps pictures.
 
         Pictures show FLAIR with outlines, for up to four validation patients the slice with most
         tumour.
         """
         with self._explain_disk():
-            for name, tag in (("training_loss", "loss/training"),
-                              ("validation_loss", "loss/validation"),
-                              ("prepared_dsc", "dsc/prepared"),
-                              ("learning_rate", "learning_rate")):
-                self.writer.add_scalar(tag, row[name], row["step"])
+            self.scalars(row)
             for name in dataset.patients[:4] if pictures else []:
                 rows = dataset.rows(name)
                 at = rows.start + int(dataset.targets[rows].sum(dim=(1, 2, 3)).argmax())
