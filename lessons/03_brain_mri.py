@@ -81,13 +81,18 @@ show.contact_sheet([patient.image[s, :, :, 1] for s in chosen],
 #
 # The *split* is by patient. Neighbouring slices are nearly the same picture, so a split by slice
 # would let the network recognise test slices; lesson 01 shows how much that flatters.
+#
+# How many slices make a *batch*, and how large they are, is bounded by a GPU's memory:
+# `fitting_batch` asks what is free and takes less where it must. On a CPU it changes nothing.
 
 # %%
 test_count = 2 if PROFILE == "tiny" else 8
+batch_size, size = train.fitting_batch(SETTINGS["features"], SETTINGS["size"],
+                                       batch_size=8 if PROFILE == "tiny" else 16)
 split = data.split_patients(names, validation=max(1, len(names) // 8), test=test_count, seed=SEED)
 start = time.perf_counter()
 training, validation, test = (
-    data.SliceDataset(folder, size=SETTINGS["size"], patients=part, drop_ends=False)
+    data.SliceDataset(folder, size=size, patients=part, drop_ends=False)
     for part in split)
 print(f"prepared in {time.perf_counter() - start:.1f} s")
 show.table([{"part": part, "patients": len(dataset.patients), "slices": len(dataset),
@@ -184,7 +189,7 @@ show.contact_sheet([p.image[s, :, :, 1] for p, s in zip(shown.values(), slices, 
 # validation patients are scored.
 
 # %%
-config = train.TrainConfig(epochs=SETTINGS["epochs"], batch_size=16 if PROFILE != "tiny" else 8,
+config = train.TrainConfig(epochs=SETTINGS["epochs"], batch_size=batch_size,
                            learning_rate=3e-3, optimizer="adamw", weight_decay=1e-2,
                            schedule="cosine", seed=SEED)
 run_folder = settings.runs_folder() / f"03-{NAME}-{PROFILE}"
