@@ -5,22 +5,19 @@ an index page, and in runs/ the run folders with their pictures. Nothing older i
 """
 
 import argparse
-import html
+import json
 import os
 import sys
 import time
 from pathlib import Path
 
 import nbformat
+import pages
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
-from nbconvert import HTMLExporter
 
 from course_lib import settings
 
-STYLE = ("body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-         "figure{display:inline-block;margin:.5rem;max-width:18rem;vertical-align:top}"
-         "img{max-width:100%}figcaption{font-size:.8rem}")
 CHECKOUT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = CHECKOUT / "notebooks"
 # What each lesson takes: measured on two CPU cores (docs/results.md); gpu is an estimate.
@@ -38,7 +35,7 @@ def choose(wanted: list[str]) -> list[Path]:
 
 
 def execute(notebook: Path, output: Path) -> str | None:
-    """Run a notebook and write what it became, as ipynb and HTML, also when it failed.
+    """Run a notebook and write what it became, also when it failed.
 
     Returns:
         None, or the error in one line.
@@ -52,44 +49,14 @@ def execute(notebook: Path, output: Path) -> str | None:
     except (CellExecutionError, DeadKernelError) as failure:
         error = str(failure).strip().splitlines()[-1]
     nbformat.write(node, output / notebook.name)
-    make_still(node)
-    page, _ = HTMLExporter().from_notebook_node(node, {"metadata": {"name": notebook.stem}})
-    (output / f"{notebook.stem}.html").write_text(page, encoding="utf-8")
     return error
 
 
-def make_still(node: nbformat.NotebookNode) -> None:
-    """Replace what needs a kernel or a server: widgets by still pictures, TensorBoard by a word."""
-    for cell in node.cells:
-        for data in (output.get("data", {}) for output in cell.get("outputs", [])):
-            if "text/html" in data:
-                data.pop("application/vnd.jupyter.widget-view+json", None)
-                if "tensorboard-frame" in data["text/html"]:
-                    data["text/html"] = ("<p>TensorBoard runs here while the notebook does; a "
-                                         "saved page has no server.</p>")
-    node.metadata.pop("widgets", None)
-
-
-def write_index(output: Path, rows: list[tuple[Path, float, str | None]], profile: str) -> Path:
-    """The page that leads to everything that was made."""
-    lessons = "".join(
-        f'<li><a href="{notebook.stem}.html">{notebook.stem.replace("_", " ")}</a>: '
-        f"{seconds / 60:.1f} minutes{f', failed: {html.escape(error)}' if error else ''}</li>"
-        for notebook, seconds, error in rows)
-    runs = "".join(f'<li><a href="{path.relative_to(output).as_posix()}/">{path.name}</a></li>'
-                   for path in sorted((output / "runs").glob("*/")))
-    pictures = "".join(
-        f'<figure><img src="{path.relative_to(output).as_posix()}" alt="{path.stem}">'
-        f"<figcaption>{path.parent.parent.name}: {path.stem}</figcaption></figure>"
-        for path in sorted((output / "runs").glob("*/pictures/*")))
-    index = output / "index.html"
-    index.write_text(
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>The course, run</title>"
-        f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style></head>"
-        f"<body><h1>The course, run in profile {profile}</h1><h2>Lessons</h2><ul>{lessons}</ul>"
-        f"<h2>Run folders</h2><ul>{runs}</ul><h2>Pictures</h2>{pictures}</body></html>\n",
-        encoding="utf-8")
-    return index
+def write_record(output: Path, rows: dict[str, dict], profile: str) -> None:
+    """What was run and how long it took, for the lesson map."""
+    (output / pages.RECORD).write_text(json.dumps(
+        {"profile": profile, "date": time.strftime("%Y-%m-%d"), "minutes": MINUTES,
+         "lessons": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -106,16 +73,20 @@ def main() -> None:
     output = CHECKOUT / "build" / time.strftime("course-%Y%m%d-%H%M%S")
     output.mkdir(parents=True)
     os.environ.update(COURSE_PROFILE=profile, COURSE_RUNS=str(output / "runs"))
-    rows = []
+    rows = {}
     for path in notebooks:
         start = time.perf_counter()
         print(f"Running {path.stem} …", flush=True)
         error = execute(path, output)
-        rows.append((path, time.perf_counter() - start, error))
-        print(f"  {rows[-1][1]:.0f} s" + (f", FAILED: {error}" if error else ""), flush=True)
-    index = write_index(output, rows, profile)
-    print(f"Lessons, run folders and pictures: {index}")
-    if any(error for *_, error in rows):
+        seconds = time.perf_counter() - start
+        rows[path.stem] = {"seconds": round(seconds, 1), "error": error}
+        write_record(output, rows, profile)
+        print(f"  {seconds:.0f} s" + (f", FAILED: {error}" if error else ""), flush=True)
+    print("Rendering the site …", flush=True)
+    index = pages.build(output)
+    print(f"Executed notebooks and run folders: {output}\nThe course site, to open in a browser: "
+          f"{index}")
+    if any(row["error"] for row in rows.values()):
         sys.exit(1)
 
 
