@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from string import Template
 
@@ -24,12 +25,27 @@ import nbformat
 from PIL import Image
 
 import course_lib
+from course_lib.errors import CourseError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = CHECKOUT / "notebooks"
 RECORD = "run.json"                 # what run.py leaves beside the notebooks it executed
 PICTURES_MB = 12                    # on the page of pictures; lessons have theirs besides
 INLINE = re.compile(r'<img src="data:image/(png|gif);base64,([^"]+)"')
+
+
+def write_record(output: Path, lessons: dict[str, dict], profile: str, minutes: dict) -> None:
+    """Say beside the executed notebooks what was run: the lesson map is made from it.
+
+    Args:
+        output: build/course-<date>-<time>.
+        lessons: stem of the notebook to seconds and error (a line, or None).
+        profile: they were run in.
+        minutes: number of a lesson to profile to the minutes it should take.
+    """
+    (output / RECORD).write_text(json.dumps(
+        {"profile": profile, "date": time.strftime("%Y-%m-%d"), "minutes": minutes,
+         "lessons": lessons}, indent=1) + "\n", encoding="utf-8")
 
 
 def make_still(node: nbformat.NotebookNode) -> None:
@@ -62,13 +78,14 @@ def take_pictures_out(node: nbformat.NotebookNode, images: Path) -> None:
                     data["text/html"])
 
 
-def unlink_missing(node: nbformat.NotebookNode, there: set[str]) -> None:
-    """A link to a lesson that was not run becomes plain text."""
+def keep_inside(node: nbformat.NotebookNode, there: set[str]) -> None:
+    """Links to lessons that were not run and pictures from the web (badges) become their words."""
     for cell in node.cells:
         if cell.cell_type == "markdown":
+            text = re.sub(r"!\[([^\]]*)\]\(https?:[^)]*\)", r"\1", cell.source)
             cell.source = re.sub(
                 r"\[([^\]]+)\]\((\w+\.ipynb)\)",
-                lambda found: found[0] if found[2] in there else found[1], cell.source)
+                lambda found: found[0] if found[2] in there else found[1], text)
 
 
 def aim(node: nbformat.NotebookNode) -> tuple[str, str]:
@@ -133,21 +150,18 @@ def pictures_page(output: Path, images: Path) -> str:
 
 
 def write_reference(folder: Path) -> None:
-    """A page for each package and file of the library, from their docstrings."""
+    """A page for each package and each single file of the library, from their docstrings."""
     folder.mkdir()
-    names = [module.name for module in pkgutil.iter_modules(course_lib.__path__)]
-    for name in names:
-        (folder / f"{name}.md").write_text(
-            f"# {name}\n\n```{{eval-rst}}\n.. automodule:: course_lib.{name}\n"
-            "   :imported-members:\n```\n" if is_package(name) else
-            f"# {name}\n\n```{{eval-rst}}\n.. automodule:: course_lib.{name}\n```\n", "utf-8")
+    modules = list(pkgutil.iter_modules(course_lib.__path__))
+    for module in modules:
+        exported = "   :imported-members:\n" if module.ispkg else ""
+        (folder / f"{module.name}.md").write_text(
+            f"# {module.name}\n\n```{{eval-rst}}\n.. automodule:: course_lib.{module.name}\n"
+            f"{exported}```\n", "utf-8")
+    names = "\n".join(module.name for module in modules)
     (folder / "index.md").write_text(
-        "# Reference\n\nWhat the library offers, from its docstrings.\n\n```{toctree}\n"
-        + "\n".join(names) + "\n```\n", "utf-8")
-
-
-def is_package(name: str) -> bool:
-    return (Path(course_lib.__path__[0]) / name).is_dir()
+        "# Reference\n\nWhat the library offers, from its docstrings.\n\n"
+        f"```{{toctree}}\n{names}\n```\n", "utf-8")
 
 
 def build(output: Path) -> Path:
@@ -157,6 +171,8 @@ def build(output: Path) -> Path:
         output: build/course-<date>-<time>, as lessons/run.py left it.
     Returns:
         The site's index.html.
+    Raises:
+        CourseError: Sphinx failed.
     """
     record = json.loads((output / RECORD).read_text("utf-8"))
     readme = (CHECKOUT / "README.md").read_text("utf-8").split("\n\n")
@@ -170,7 +186,7 @@ def build(output: Path) -> Path:
             node = nbformat.read(notebook, as_version=4)
             make_still(node)
             take_pictures_out(node, images)
-            unlink_missing(node, {path.name for path in notebooks})
+            keep_inside(node, {path.name for path in notebooks})
             nbformat.write(node, source / notebook.name)
         (source / "pictures.md").write_text(pictures_page(output, images), "utf-8")
         index = Template((source / "index.md").read_text("utf-8")).substitute(
@@ -178,8 +194,11 @@ def build(output: Path) -> Path:
             run=f"Run in the profile {record['profile']}, {record['date']}.")
         (source / "index.md").write_text(index, "utf-8")
         write_reference(source / "reference")
-        subprocess.run([sys.executable, "-m", "sphinx", "--quiet", "--doctree-dir",
-                        f"{temporary}/doctrees", source, output / "site"], check=True)
+        done = subprocess.run([sys.executable, "-m", "sphinx", "--quiet", "--doctree-dir",
+                               f"{temporary}/doctrees", source, output / "site"])
+    if done.returncode:
+        raise CourseError(what="Sphinx could not make the site", where=str(output),
+                          cure="its message stands above; mend that, then `make site`")
     return output / "site" / "index.html"
 
 

@@ -1,21 +1,21 @@
-"""Run the lessons top to bottom and leave them as HTML: `python lessons/run.py --help`.
+"""Run the lessons top to bottom and make a site of them: `python lessons/run.py --help`.
 
-Everything goes to a fresh folder build/course-<date>-<time>/: the executed notebooks, their HTML,
-an index page, and in runs/ the run folders with their pictures. Nothing older is touched.
+Everything goes to a fresh folder build/course-<date>-<time>/: the executed notebooks, in runs/ the
+run folders with their pictures, and in site/ the course site. Nothing older is touched.
 """
 
 import argparse
-import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
 
 import nbformat
-import pages
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
+import pages
 from course_lib import settings
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -47,16 +47,9 @@ def execute(notebook: Path, output: Path) -> str | None:
     try:
         client.execute()
     except (CellExecutionError, DeadKernelError) as failure:
-        error = str(failure).strip().splitlines()[-1]
+        error = re.sub(r"\x1b\[[0-9;]*m", "", str(failure)).strip().splitlines()[-1]   # no colours
     nbformat.write(node, output / notebook.name)
     return error
-
-
-def write_record(output: Path, rows: dict[str, dict], profile: str) -> None:
-    """What was run and how long it took, for the lesson map."""
-    (output / pages.RECORD).write_text(json.dumps(
-        {"profile": profile, "date": time.strftime("%Y-%m-%d"), "minutes": MINUTES,
-         "lessons": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -80,7 +73,7 @@ def main() -> None:
         error = execute(path, output)
         seconds = time.perf_counter() - start
         rows[path.stem] = {"seconds": round(seconds, 1), "error": error}
-        write_record(output, rows, profile)
+        pages.write_record(output, rows, profile, MINUTES)
         print(f"  {seconds:.0f} s" + (f", FAILED: {error}" if error else ""), flush=True)
     print("Rendering the site …", flush=True)
     index = pages.build(output)

@@ -1,6 +1,7 @@
 """Sphinx's settings for the course site. lessons/pages.py gathers the pages and builds it."""
 
 import html
+import inspect
 
 from docutils import nodes
 from docutils.utils.math import MathError
@@ -20,11 +21,16 @@ myst_heading_anchors = 3
 
 # Reference: what a package exports, in the order in which it stands in the file.
 autodoc_default_options = {"members": True, "member-order": "bysource"}
-autodoc_typehints = "signature"
+default_role = "code"
+autodoc_inherit_docstrings = False       # torch's words on forward are not ours
 napoleon_use_ivar = True
 
 # Pages: system fonts, the theme's own scripts, no copies of the sources.
 html_theme = "furo"
+html_favicon = "icon.svg"
+html_show_copyright = False
+html_use_index = False
+html_domain_indices = False
 html_static_path = ["style.css"]
 html_css_files = ["style.css"]
 html_extra_path = ["extra"]
@@ -45,10 +51,22 @@ def visit_math(translator, node: nodes.Node) -> None:
 
 
 def plain_docstring(app, what, name, thing, options, lines: list[str]) -> None:
-    """Our docstrings are plain text: |P| is a size, not reStructuredText's substitution."""
+    """Our docstrings are plain text: |P| is a size, not reStructuredText's substitution.
+
+    A property is said in a sentence, of which napoleon would take all before a colon for a type.
+    """
+    if what == "property":
+        lines[:] = [*inspect.getdoc(thing).splitlines(), ""]
     lines[:] = [line.replace("|", r"\|") for line in lines]
+
+
+def own_signature(app, what, name, thing, options, signature: str | None, returns: str | None):
+    """A loss without __init__ takes nothing, where torch's Module would take anything."""
+    if signature == "(*args: Any, **kwargs: Any)":
+        return "()", returns
 
 
 def setup(app) -> None:
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     app.connect("autodoc-process-docstring", plain_docstring)
+    app.connect("autodoc-process-signature", own_signature)
