@@ -164,11 +164,12 @@ def write_reference(folder: Path) -> None:
         f"```{{toctree}}\n{names}\n```\n", "utf-8")
 
 
-def build(output: Path) -> Path:
+def build(output: Path, strict: bool = False) -> Path:
     """Make output/site from output's notebooks, run folders and record; an older one is replaced.
 
     Args:
         output: build/course-<date>-<time>, as lessons/run.py left it.
+        strict: fail where Sphinx only warns.
     Returns:
         The site's index.html.
     Raises:
@@ -194,8 +195,9 @@ def build(output: Path) -> Path:
             run=f"Run in the profile {record['profile']}, {record['date']}.")
         (source / "index.md").write_text(index, "utf-8")
         write_reference(source / "reference")
-        done = subprocess.run([sys.executable, "-m", "sphinx", "--quiet", "--doctree-dir",
-                               f"{temporary}/doctrees", source, output / "site"])
+        options = ["--quiet", "--doctree-dir", f"{temporary}/doctrees",
+                   *(["--fail-on-warning"] if strict else [])]
+        done = subprocess.run([sys.executable, "-m", "sphinx", *options, source, output / "site"])
     if done.returncode:
         raise CourseError(what="Sphinx could not make the site", where=str(output),
                           cure="its message stands above; mend that, then `make site`")
