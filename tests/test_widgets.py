@@ -73,9 +73,7 @@ def answers(address: str) -> bool:
 def test_moving_a_slider_of_lesson_03_changes_the_picture(lab, browser):
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     page.goto(f"{lab}/lab/tree/{LESSON.name}?reset")
-    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=60_000)
-    page.locator(".jp-NotebookPanel .jp-KernelStatus, .jp-Notebook-ExecutionIndicator"
-                 "[data-status=idle]").first.wait_for(timeout=60_000)
+    page.get_by_text("| Idle").wait_for(timeout=60_000)         # the kernel, in the status bar
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     page.locator("img.widget-image").wait_for(timeout=300_000)  # the lesson trains in between
