@@ -130,7 +130,7 @@ def pictures_page(output: Path, images: Path) -> str:
     """The pictures of all run folders, in Markdown, as many as PICTURES_MB holds."""
     said = descriptions(list(output.glob("*.ipynb")))
     lines, left_out, room = ["# Pictures", ""], 0, PICTURES_MB * 1e6
-    for path in sorted((output / "runs").glob("*/pictures/*.*")):
+    for path in sorted((output / "runs").glob("*/pictures/*.[pg][ni][gf]")):
         data, run = path.read_bytes(), path.parent.parent.name
         room -= len(data)
         if room < 0:
@@ -204,6 +204,12 @@ def build(output: Path, strict: bool = False) -> Path:
     return output / "site" / "index.html"
 
 
+def told(index: Path) -> str:
+    """Where the site lies and how large it is, in a sentence."""
+    size = sum(path.stat().st_size for path in index.parent.rglob("*") if path.is_file())
+    return f"The course site ({size / 1e6:.0f} MB), to open in a browser: {index}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, help="else the newest build/course-*")
@@ -211,7 +217,7 @@ def main() -> None:
     made = sorted(path.parent for path in (CHECKOUT / "build").glob(f"course-*/{RECORD}"))
     if folder is None and not made:
         sys.exit("there is no build/course-* to make a site from: run `make course` first")
-    print(f"The course site: {build(folder or made[-1])}")
+    print(told(build(folder or made[-1])))
 
 
 if __name__ == "__main__":

@@ -76,9 +76,8 @@ def main() -> None:
         pages.write_record(output, rows, profile, MINUTES)
         print(f"  {seconds:.0f} s" + (f", FAILED: {error}" if error else ""), flush=True)
     print("Rendering the site …", flush=True)
-    index = pages.build(output)
-    print(f"Executed notebooks and run folders: {output}\nThe course site, to open in a browser: "
-          f"{index}")
+    site = pages.told(pages.build(output))
+    print(f"Executed notebooks and run folders: {output}\n{site}")
     if any(row["error"] for row in rows.values()):
         sys.exit(1)
 

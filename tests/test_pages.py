@@ -128,6 +128,13 @@ def test_a_failure_of_sphinx_is_told(tmp_path, monkeypatch):
         pages.build(tmp_path)
 
 
+def test_a_site_of_nothing_is_refused_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(pages.sys, "argv", ["pages.py"])
+    with pytest.raises(SystemExit, match="no build/course.* run `make course` first"):
+        pages.main()
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_formulas_of_lessons_can_be_drawn_without_scripts(path):
     text = "\n\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells
