@@ -150,10 +150,10 @@ def test_a_phone_needs_no_scrolling_sideways(opened):
 
 
 def test_formulas_are_drawn(opened):
+    raw = re.compile(r"\$[^$\n]+\$|\\(?:frac|sum|begin|mathrm)")
+    assert each(opened, lambda page: raw.findall(page.prose)) == {}
     inline, block = opened["99_odds.html", 390].formulas
     assert 15 < inline < 60 < block < 250                       # pixels: drawn, and not overgrown
-    raw = re.compile(r"\$[^$\n]+\$|\\\\(frac|sum|begin|mathrm)")
-    assert each(opened, lambda page: raw.findall(page.prose)) == {}
 
 
 def test_nothing_on_a_page_waits_for_a_kernel(opened):
