@@ -178,7 +178,6 @@ def build(output: Path, strict: bool = False) -> Path:
     record = json.loads((output / RECORD).read_text("utf-8"))
     readme = (CHECKOUT / "README.md").read_text("utf-8").split("\n\n")
     notebooks = sorted(output.glob("*.ipynb"))
-    shutil.rmtree(output / "site", ignore_errors=True)
     with tempfile.TemporaryDirectory() as temporary:
         source = Path(shutil.copytree(CHECKOUT / "site", Path(temporary) / "source"))
         images = source / "extra" / "images"
@@ -197,10 +196,12 @@ def build(output: Path, strict: bool = False) -> Path:
         write_reference(source / "reference")
         options = ["--quiet", "--doctree-dir", f"{temporary}/doctrees",
                    *(["--fail-on-warning"] if strict else [])]
-        done = subprocess.run([sys.executable, "-m", "sphinx", *options, source, output / "site"])
-    if done.returncode:
-        raise CourseError(what="Sphinx could not make the site", where=str(output),
-                          cure="its message stands above; mend that, then `make site`")
+        made = Path(temporary) / "site"            # there, for myst-nb leaves a folder beside it
+        if subprocess.run([sys.executable, "-m", "sphinx", *options, source, made]).returncode:
+            raise CourseError(what="Sphinx could not make the site", where=str(output),
+                              cure="its message stands above; mend that, then `make site`")
+        shutil.rmtree(output / "site", ignore_errors=True)
+        shutil.copytree(made, output / "site")
     return output / "site" / "index.html"
 
 

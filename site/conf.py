@@ -1,16 +1,12 @@
 """Sphinx's settings for the course site. lessons/pages.py gathers the pages and builds it."""
 
-import html
+import importlib.util
 import inspect
-
-from docutils import nodes
-from docutils.utils.math import MathError
-from docutils.utils.math.latex2mathml import tex2mathml
-from sphinx.util import logging
+from pathlib import Path
 
 project = "Medical image segmentation"
 html_title = project
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
 
 # Lessons: as they were executed; without a kernel there is nothing to load widget scripts for.
 nb_execution_mode = "off"
@@ -25,29 +21,22 @@ default_role = "code"
 autodoc_inherit_docstrings = False       # torch's words on forward are not ours
 napoleon_use_ivar = True
 
+# Formulas: MathJax from a package, the one file that has all commands and letters in itself. Pages
+# without a formula do not load it.
+MATHJAX = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent.joinpath(
+    "static", "mathjax", "tex-svg-full.js")
+mathjax_path = MATHJAX.name
+
 # Pages: system fonts, the theme's own scripts, no copies of the sources.
 html_theme = "furo"
 html_favicon = "icon.svg"
 html_show_copyright = False
 html_use_index = False
 html_domain_indices = False
-html_static_path = ["style.css"]
+html_static_path = ["style.css", str(MATHJAX)]
 html_css_files = ["style.css"]
 html_extra_path = ["extra"]
 html_copy_source = False
-html_math_renderer = "mathml"
-
-
-def visit_math(translator, node: nodes.Node) -> None:
-    """A formula as MathML, which browsers draw by themselves: no script, no font, no network."""
-    try:
-        formula = tex2mathml(node.astext(), as_block=isinstance(node, nodes.math_block))
-    except MathError as error:
-        logging.getLogger(__name__).warning(f"{error} in the formula {node.astext()}: write it "
-                                            "with what docutils' MathML knows", location=node)
-        formula = f"<code>{html.escape(node.astext())}</code>"
-    translator.body.append(formula)
-    raise nodes.SkipNode
 
 
 def plain_docstring(app, what, name, thing, options, lines: list[str]) -> None:
@@ -67,6 +56,5 @@ def own_signature(app, what, name, thing, options, signature: str | None, return
 
 
 def setup(app) -> None:
-    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     app.connect("autodoc-process-docstring", plain_docstring)
     app.connect("autodoc-process-signature", own_signature)

@@ -1,13 +1,11 @@
 """What lessons/pages.py gathers for the site. Rendered pages are looked at in test_site.py."""
 
 import io
-import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
 import pytest
-from docutils.utils.math.latex2mathml import tex2mathml
 from PIL import Image
 
 import pages
@@ -133,11 +131,3 @@ def test_a_site_of_nothing_is_refused_in_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(pages.sys, "argv", ["pages.py"])
     with pytest.raises(SystemExit, match="no build/course.* run `make course` first"):
         pages.main()
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_formulas_of_lessons_can_be_drawn_without_scripts(path):
-    text = "\n\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells
-                       if cell.cell_type == "markdown")
-    for block, inline in re.findall(r"\$\$(.+?)\$\$|\$([^$\n]+)\$", text, re.DOTALL):
-        assert tex2mathml(block or inline, as_block=bool(block)).startswith("<math")

@@ -30,6 +30,7 @@ WIDE = {"text/html": "<table><tr>" + "<td>a wide cell of a table</td>" * 30 + "<
 FACTS = """async () => {
   for (const picture of document.images) picture.loading = "eager";
   await Promise.all([...document.images].map(picture => picture.decode().catch(() => {})));
+  if (window.MathJax) await window.MathJax.startup.promise;
   const prose = document.body.cloneNode(true);
   prose.querySelectorAll("pre, code, script, style").forEach(element => element.remove());
   const wide = [document.scrollingElement, document.querySelector(".content")];
@@ -39,7 +40,10 @@ FACTS = """async () => {
     ids: [...document.querySelectorAll("[id]")].map(element => element.id),
     pictures: [...document.images].map(picture => ({
       source: picture.src, alt: picture.getAttribute("alt"), pixels: picture.naturalWidth})),
-    formulas: [...document.querySelectorAll("math")].map(formula => formula.clientHeight),
+    formulas: [...document.querySelectorAll("mjx-container > svg")].map(
+      formula => formula.getBoundingClientRect().height),
+    misread: [...document.querySelectorAll("[data-mjx-error]")].map(
+      formula => formula.getAttribute("data-mjx-error")),
     overhang: Math.max(...wide.map(element => element.scrollWidth - element.clientWidth))}}"""
 
 
@@ -150,8 +154,9 @@ def test_a_phone_needs_no_scrolling_sideways(opened):
 
 
 def test_formulas_are_drawn(opened):
-    raw = re.compile(r"\$[^$\n]+\$|\\(?:frac|sum|begin|mathrm)")
+    raw = re.compile(r"\$[^$\n]+\$|\\(?:\(|\[|frac|sum|begin|mathrm)")
     assert each(opened, lambda page: raw.findall(page.prose)) == {}
+    assert each(opened, lambda page: page.misread) == {}
     inline, block = opened["99_odds.html", 390].formulas
     assert 15 < inline < 60 < block < 250                       # pixels: drawn, and not overgrown
 
