@@ -1,4 +1,5 @@
-# make course   install, run the lessons, leave them as HTML      LESSONS="00 03"  PROFILE=tiny|cpu|gpu
+# make course   install, run the lessons, leave them as a site    LESSONS="00 03"  PROFILE=tiny|cpu|gpu
+# make site     the site again, from what `make course` ran last
 # make lab      JupyterLab on your own copy of the notebooks, in my-course/
 # make again    LESSON=01 brings your copy of one lesson back to its start, and keeps the old one
 # make test     unit tests, then the notebooks in the tiny profile
@@ -10,10 +11,13 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READS := requirements.txt constraints.txt pyproject.toml
 
-.PHONY: course lab again test test-slow lint notebooks clean
+.PHONY: course site lab again test test-slow lint notebooks clean
 
 course: .venv/course
 	@$(BIN)/python lessons/run.py $(if $(PROFILE),--profile $(PROFILE)) $(LESSONS)
+
+site: .venv/course
+	@$(BIN)/python lessons/pages.py
 
 lab: .venv/course
 	@$(BIN)/python lessons/my_course.py

@@ -1,6 +1,7 @@
 """Data sets to test on, and folders of our own: tests never touch the user's."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -88,3 +89,17 @@ def real_folder() -> Path:
             return home / "kaggle_3m"
     pytest.skip("the folder kaggle_3m with real patients is neither under COURSE_DATA nor under "
                 "../shared/data beside the checkout")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium that reaches nothing but this machine."""
+    programs = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    program = next(filter(None, map(shutil.which, programs)), None)
+    if program is None:
+        pytest.skip(f"there is no browser: none of {', '.join(programs)} is installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=program, args=[
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"])

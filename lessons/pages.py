@@ -1,0 +1,225 @@
+"""Render what `make course` executed as a static site: `python lessons/pages.py --help`.
+
+The sources are gathered in a temporary folder: the executed notebooks without what needs a kernel,
+a front page with the lesson map, a page of pictures, and a page for each package of the library.
+Sphinx makes the site from them (site/conf.py has its settings), without a network.
+"""
+
+import argparse
+import base64
+import hashlib
+import html
+import io
+import json
+import pkgutil
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from string import Template
+
+import nbformat
+from PIL import Image
+
+import course_lib
+from course_lib.errors import CourseError
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = CHECKOUT / "notebooks"
+RECORD = "run.json"                 # what run.py leaves beside the notebooks it executed
+PICTURES_MB = 12                    # on the page of pictures; lessons have theirs besides
+INLINE = re.compile(r'<img src="data:image/(png|gif);base64,([^"]+)"')
+
+
+def write_record(output: Path, lessons: dict[str, dict], profile: str, minutes: dict) -> None:
+    """Say beside the executed notebooks what was run: the lesson map is made from it.
+
+    Args:
+        output: build/course-<date>-<time>.
+        lessons: stem of the notebook to seconds and error (a line, or None).
+        profile: they were run in.
+        minutes: number of a lesson to profile to the minutes it should take.
+    """
+    (output / RECORD).write_text(json.dumps(
+        {"profile": profile, "date": time.strftime("%Y-%m-%d"), "minutes": minutes,
+         "lessons": lessons}, indent=1) + "\n", encoding="utf-8")
+
+
+def make_still(node: nbformat.NotebookNode) -> None:
+    """Replace what needs a kernel or a server: widgets by still pictures, TensorBoard by a word."""
+    for cell in node.cells:
+        for data in (output.get("data", {}) for output in cell.get("outputs", [])):
+            if "text/html" in data:
+                data.pop("application/vnd.jupyter.widget-view+json", None)
+                if "tensorboard-frame" in data["text/html"]:
+                    data["text/html"] = ("<p>TensorBoard runs here while the notebook does; a "
+                                         "saved page has no server.</p>")
+    node.metadata.pop("widgets", None)
+
+
+def picture(data: bytes, kind: str, images: Path) -> str:
+    """Write a picture under the name of its content, once, and return the `<img` that shows it."""
+    path = images / f"{hashlib.sha256(data).hexdigest()[:16]}.{kind}"
+    path.write_bytes(data)
+    width, height = Image.open(io.BytesIO(data)).size
+    return f'<img loading="lazy" width="{width}" height="{height}" src="images/{path.name}"'
+
+
+def take_pictures_out(node: nbformat.NotebookNode, images: Path) -> None:
+    """Pictures that lie inside of outputs become files: a page opens before they are loaded."""
+    for cell in node.cells:
+        for data in (output.get("data", {}) for output in cell.get("outputs", [])):
+            if "text/html" in data:
+                data["text/html"] = INLINE.sub(
+                    lambda found: picture(base64.b64decode(found[2]), found[1], images),
+                    data["text/html"])
+
+
+def keep_inside(node: nbformat.NotebookNode, there: set[str]) -> None:
+    """Links to lessons that were not run and pictures from the web (badges) become their words."""
+    for cell in node.cells:
+        if cell.cell_type == "markdown":
+            text = re.sub(r"!\[([^\]]*)\]\(https?:[^)]*\)", r"\1", cell.source)
+            cell.source = re.sub(
+                r"\[([^\]]+)\]\((\w+\.ipynb)\)",
+                lambda found: found[0] if found[2] in there else found[1], text)
+
+
+def aim(node: nbformat.NotebookNode) -> tuple[str, str]:
+    """A lesson's title and what the student can do afterwards, from its first cell."""
+    first = node.cells[0].source
+    title = re.search(r"^# (.+)$", first, re.MULTILINE)[1]
+    can = re.search(r"\*\*After this you can\*\*\s+(.+?)\n\n", first + "\n\n", re.DOTALL)[1]
+    return title, " ".join(can.split()).rstrip(".")
+
+
+def map_row(notebook: Path, record: dict) -> str:
+    """A lesson's line in the map: title, aim, expected minutes, and what this run took."""
+    title, can = aim(nbformat.read(notebook, as_version=4))
+    expected = record["minutes"][notebook.name[:2]]
+    minutes = f"{expected['tiny']:g} / {expected['cpu']:g}"
+    ran = record["lessons"].get(notebook.stem)
+    if ran is None:
+        return f"| {title} | {can} | {minutes} | not run |"
+    took = f"{ran['seconds'] / 60:.1f}" + (", **failed**" if ran["error"] else "")
+    return f"| [{title}]({notebook.name}) | {can} | {minutes} | {took} |"
+
+
+def lesson_map(record: dict) -> str:
+    """The table of all lessons, in Markdown."""
+    head = ("| lesson | afterwards you can | minutes to run: tiny / laptop CPU | this run |\n"
+            "|---|---|---|---|\n")
+    return head + "\n".join(map_row(path, record) for path in sorted(NOTEBOOKS.glob("*.ipynb")))
+
+
+def descriptions(notebooks: list[Path]) -> dict[bytes, str]:
+    """Content of a picture to its description, for all that lessons show."""
+    found = {}
+    for notebook in notebooks:
+        for text in re.findall(r'<img src=\\"data:image/.*?>', notebook.read_text("utf-8")):
+            tag = json.loads(f'"{text}"')
+            found[base64.b64decode(INLINE.match(tag)[2])] = html.unescape(
+                re.search(r'alt="([^"]*)"', tag)[1])
+    return found
+
+
+def pictures_page(output: Path, images: Path) -> str:
+    """The pictures of all run folders, in Markdown, as many as PICTURES_MB holds."""
+    said = descriptions(list(output.glob("*.ipynb")))
+    lines, left_out, room = ["# Pictures", ""], 0, PICTURES_MB * 1e6
+    for path in sorted((output / "runs").glob("*/pictures/*.[pg][ni][gf]")):
+        data, run = path.read_bytes(), path.parent.parent.name
+        room -= len(data)
+        if room < 0:
+            left_out += 1
+            continue
+        if f"## {run}" not in lines:
+            lines += [f"## {run}", ""]
+        alt = html.escape(said.get(data, f"{path.stem} of the run {run}"), quote=True)
+        lines += [f"<figure>{picture(data, path.suffix[1:], images)} alt=\"{alt}\">"
+                  f"<figcaption>{html.escape(path.stem)}</figcaption></figure>", ""]
+    if left_out:
+        lines.append(f"{left_out} more lie in the run folders: beyond {PICTURES_MB} MB this page "
+                     "would be slow.")
+    if len(lines) == 2:
+        lines.append("No run saved any.")
+    return "\n".join(lines)
+
+
+def write_reference(folder: Path) -> None:
+    """A page for each package and each single file of the library, from their docstrings."""
+    folder.mkdir()
+    modules = list(pkgutil.iter_modules(course_lib.__path__))
+    for module in modules:
+        exported = "   :imported-members:\n" if module.ispkg else ""
+        (folder / f"{module.name}.md").write_text(
+            f"# {module.name}\n\n```{{eval-rst}}\n.. automodule:: course_lib.{module.name}\n"
+            f"{exported}```\n", "utf-8")
+    names = "\n".join(module.name for module in modules)
+    (folder / "index.md").write_text(
+        "# Reference\n\nWhat the library offers, from its docstrings.\n\n"
+        f"```{{toctree}}\n{names}\n```\n", "utf-8")
+
+
+def build(output: Path, strict: bool = False) -> Path:
+    """Make output/site from output's notebooks, run folders and record; an older one is replaced.
+
+    Args:
+        output: build/course-<date>-<time>, as lessons/run.py left it.
+        strict: fail where Sphinx only warns.
+    Returns:
+        The site's index.html.
+    Raises:
+        CourseError: Sphinx failed.
+    """
+    record = json.loads((output / RECORD).read_text("utf-8"))
+    readme = (CHECKOUT / "README.md").read_text("utf-8").split("\n\n")
+    notebooks = sorted(output.glob("*.ipynb"))
+    with tempfile.TemporaryDirectory() as temporary:
+        source = Path(shutil.copytree(CHECKOUT / "site", Path(temporary) / "source"))
+        images = source / "extra" / "images"
+        images.mkdir(parents=True)
+        for notebook in notebooks:
+            node = nbformat.read(notebook, as_version=4)
+            make_still(node)
+            take_pictures_out(node, images)
+            keep_inside(node, {path.name for path in notebooks})
+            nbformat.write(node, source / notebook.name)
+        (source / "pictures.md").write_text(pictures_page(output, images), "utf-8")
+        index = Template((source / "index.md").read_text("utf-8")).substitute(
+            title=readme[0].removeprefix("# "), about=readme[1], lessons=lesson_map(record),
+            run=f"Run in the profile {record['profile']}, {record['date']}.")
+        (source / "index.md").write_text(index, "utf-8")
+        write_reference(source / "reference")
+        options = ["--quiet", "--doctree-dir", f"{temporary}/doctrees",
+                   *(["--fail-on-warning"] if strict else [])]
+        made = Path(temporary) / "site"            # there, for myst-nb leaves a folder beside it
+        if subprocess.run([sys.executable, "-m", "sphinx", *options, source, made]).returncode:
+            raise CourseError(what="Sphinx could not make the site", where=str(output),
+                              cure="its message stands above; mend that, then `make site`")
+        shutil.rmtree(output / "site", ignore_errors=True)
+        shutil.copytree(made, output / "site")
+    return output / "site" / "index.html"
+
+
+def told(index: Path) -> str:
+    """Where the site lies and how large it is, in a sentence."""
+    size = sum(path.stat().st_size for path in index.parent.rglob("*") if path.is_file())
+    return f"The course site ({size / 1e6:.0f} MB), to open in a browser: {index}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", nargs="?", type=Path, help="else the newest build/course-*")
+    folder = parser.parse_args().folder
+    made = sorted(path.parent for path in (CHECKOUT / "build").glob(f"course-*/{RECORD}"))
+    if folder is None and not made:
+        sys.exit("there is no build/course-* to make a site from: run `make course` first")
+    print(told(build(folder or made[-1])))
+
+
+if __name__ == "__main__":
+    main()
