@@ -2,7 +2,7 @@
 # make site     the site again, from what `make course` ran last
 # make lab      JupyterLab on your own copy of the notebooks, in my-course/
 # make again    LESSON=01 brings your copy of one lesson back to its start, and keeps the old one
-# make test     unit tests, then the notebooks in the tiny profile
+# make test     unit tests, then the notebooks in the tiny profile, unsolved and solved
 #
 # PYTHON=python3.12 chooses the Python (3.11 to 3.13); TORCH=cpu takes PyTorch's CPU builds (untested).
 
@@ -30,9 +30,10 @@ again: .venv/course
 test: .venv/test
 	$(BIN)/python -m pytest
 	@rm -rf build/test && mkdir -p build/test
+	@$(BIN)/python lessons/build.py --edition solved --to build/test/solved
 	COURSE_PROFILE=tiny COURSE_RUNS="$(CURDIR)/build/test/runs" COURSE_CACHE="$(CURDIR)/build/test/cache" \
 	  http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 \
-	  $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
+	  $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks build/test/solved
 
 test-slow: .venv/test
 	$(BIN)/python -m pytest -m slow

@@ -59,6 +59,12 @@ def make_stub(solution: str) -> str:
     return "\n".join(lines)
 
 
+def insist(solution: str) -> str:
+    """The solution, and that its checker is content: its call is the last line."""
+    *work, call = solution.splitlines()
+    return "\n".join([*work, f"verdict = {call}", "assert verdict.solved, verdict", "verdict"])
+
+
 def fold(title: str, text: str) -> str:
     """Markdown that stays closed until it is clicked."""
     return f"<details>\n<summary>{title}</summary>\n\n{text}\n\n</details>"
@@ -76,7 +82,7 @@ def turn(cells: list[nbformat.NotebookNode], edition: str) -> list[nbformat.Note
             hints = [markdown(fold("Hints", f"{cell.source}\n{ENDLESS}"))]
         elif "solution" in tags:
             solution = markdown(fold("Solution", f"```python\n{cell.source}\n```"))
-            turned += ([cell] if edition == "solved" else
+            turned += ([code(insist(cell.source))] if edition == "solved" else
                        [code(make_stub(cell.source)), *hints] + [solution] * (edition == "student"))
         else:
             turned.append(cell)

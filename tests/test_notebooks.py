@@ -135,13 +135,14 @@ def test_the_other_editions(editions):
         "# 77 · Title", "**Exercise 1 · Double it**", "from math import prod"]
     assert [kind for kind, _ in editions["solved"]] == ["markdown", "markdown", "code", "code"]
     assert "factor = 2" in editions["solved"][2][1]
+    assert "\nverdict = check.double(double)\nassert verdict.solved" in editions["solved"][2][1]
 
 
 def test_the_stub_of_each_lesson_is_not_attempted_and_its_solution_is_right(tmp_path):
     """Each exercise alone, without the rest of its lesson."""
     found = []
     for lesson in LESSONS:
-        for edition, expected in (("student", None), ("solved", True)):
+        for edition, expected in (("student", None), ("answers", True)):
             notebook = json.loads(build.make_notebook(lesson, edition))
             names = {"np": np, "torch": torch, "nn": torch.nn, "check": check}
             for cell in notebook["cells"]:
