@@ -324,7 +324,7 @@ assert mean_dsc(ladder["U-Net"]) > mean_dsc(ladder["all empty"]) == 0
 if PROFILE != "tiny":                           # a few seconds of training promise nothing
     assert mean_dsc(ladder["U-Net"]) > mean_dsc(ladder["FLAIR threshold"]), "the network should win"
 if PROFILE == "cpu" and NAME == "lgg-phantom":
-    assert mean_dsc(ladder["U-Net"]) > 0.7      # docs/results.md: 0.813
+    assert mean_dsc(ladder["U-Net"]) > 0.6      # 0.813 here, 0.72 with another seed
 
 # %% [markdown] tags=["exercise"]
 # **Exercise 1 · The score itself** · difficulty 2/5 · 10 minutes
