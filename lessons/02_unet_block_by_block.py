@@ -4,7 +4,7 @@
 # **After this you can** build a U-Net from its blocks, name the shape at every level, compute why
 # 572 pixels become 388, and say what its skips bring and what it costs.
 #
-# **Minutes:** 60 to read and solve; to run, about 2 on two CPU cores.
+# **Minutes:** 60 to read and solve; to run, see the README's lesson map.
 # **Builds on** Python and a little PyTorch. Lesson 01 explains the data; here they are a given.
 
 # %% tags=["setup"]
@@ -27,6 +27,7 @@
 # %%
 from torch import nn
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 DEVICE = settings.device()
 PATIENTS, SIZE, STEPS = {"tiny": (8, 64, 20), "cpu": (24, 96, 80), "gpu": (32, 96, 400)}[PROFILE]
@@ -62,9 +63,11 @@ print(f"{tuple(image.shape)} to {tuple(ours(image).shape)}, the same as the libr
 # %% [markdown] tags=["exercise"]
 # **Exercise 1 · Another block** · difficulty 2/5 · 10 minutes
 #
-# Batch norm averages over the images of a batch. With two images, or one, that is a poor average.
-# Write `instance_block(in_channels, out_channels)`: the same order, but with instance norm (each
-# image alone) *with a learned scale and shift*, and LeakyReLU of slope 0.01 instead of ReLU.
+# Batch norm averages over the images of a batch and their pixels. With one or two images that
+# average depends much on which images they are. Write `instance_block(in_channels, out_channels)`,
+# which returns an `nn.Module`: the same six layers in the same order, convolutions without bias and
+# size kept, but with instance norm (each image alone) *with a learned scale and shift*, and
+# LeakyReLU of slope 0.01 instead of ReLU.
 
 # %% [markdown] tags=["hints"]
 # - `nn.Sequential` takes the six layers in order.
@@ -133,15 +136,17 @@ show.contact_sheet(flat, titles=list(ways), columns=3, window=(0, 2),
 # [doi:10.23915/distill.00003](https://doi.org/10.23915/distill.00003)). Middle, U-Net's 2x2 kernel:
 # no overlap, but the four weights differ, so the pattern is there before training. Right,
 # interpolation: flat. What this does not show: whether it matters after training. Four weights can
-# learn to be equal, and two convolutions follow that can smooth. nnU-Net and this library keep
-# transposed convolutions.
+# learn to be equal, and two convolutions follow that can smooth. nnU-Net (a program that sets up a
+# U-Net for a data set by itself; lesson 08) and this library keep transposed convolutions.
 
 # %% [markdown]
 # ## 2 · The whole
 #
 # Four levels down, each with half the side and twice the channels; a *bottleneck*; four levels up.
-# First the blocks, with the names of the paper's figure. `double` is 2 where skips are
-# concatenated: then the decoder's blocks take in twice the channels.
+# First the blocks, with names after
+# [brain-segmentation-pytorch](https://github.com/mateuszbuda/brain-segmentation-pytorch): `enc` on
+# the way down, `dec` on the way up. `double` is 2 where skips are concatenated: then the decoder's
+# blocks take in twice the channels.
 
 # %%
 def make_blocks(in_channels, out_channels, f, double=2, **layout):
@@ -237,8 +242,13 @@ check.parameters_by_hand(parameters_by_hand)
 # ## 3 · What skips bring
 #
 # Three networks, alike but for `join`, each trained on the same slices in the same order. Studied:
-# the skip. Held fixed: optimiser, learning rate, steps, patients. Not held fixed: parameters;
-# without concatenation the decoder's blocks take in half as much.
+# the skip. Held fixed: optimiser, learning rate, steps, patients. Not held fixed: the number of
+# parameters (without concatenation the decoder's blocks take in half as much), and with it the
+# random start.
+#
+# Each step draws 16 slices (patients evenly, slices with tumour more often), turns, scales and
+# mirrors them (`affine`), and lowers a loss that adds pixel-wise error and overlap (`BCEDice`,
+# lesson 04). The learning rate falls along a cosine.
 #
 # **Forecast.** Which mean DSC (0 no overlap, 1 perfect) does each reach on the test patients?
 
@@ -323,11 +333,12 @@ show.dots(differences, xlabel="difference of DSC, one dot a patient",
           alt="Differences of DSC between concatenation and the two other ways.")
 
 # %% [markdown]
-# Right of 0 concatenation is better for that patient. Read the interval, not the mean: if it holds
-# 0, these patients cannot tell the two apart. If it does not, they can, on this twin, at this
-# budget, for networks this small. The interval knows nothing of other data, and little of other
-# seeds; with a handful of patients it is itself a rough guess (lesson 06). In its own experiments
-# the U-Net paper did not make this comparison.
+# One dot per patient; the black bar is their *median*, the printed number their *mean* (one far
+# patient moves only the mean). Right of 0 concatenation is better for that patient. Read the
+# interval, not the mean: if it holds 0, these patients cannot tell the two apart. If it does not,
+# they can, on this twin, at this budget, for networks this small. The interval knows nothing of
+# other data, and little of other seeds; with a handful of patients it is itself a rough guess
+# (lesson 06). In its own experiments the U-Net paper did not make this comparison.
 
 # %% [markdown]
 # ## 4 · What the levels see
@@ -383,8 +394,9 @@ show_level("enc4", "dec4")
 show_level("bottleneck")
 
 # %% [markdown]
-# The bottleneck: a tumour covers a handful of pixels. What a channel means cannot be read off a
-# picture. We measure: for each level, the channel that follows the *edges* of FLAIR most
+# The bottleneck, a sixteenth of the side. Look where it is bright: often not at the tumour. The
+# liveliest channel need not be about the tumour, and what it means cannot be read off a picture. So
+# we measure: for each level, the channel that follows the *edges* of FLAIR most
 # closely, and the one that follows the *tumour*. Channels are chosen on training slices and
 # measured on test slices, else the level with most channels would win by luck.
 
@@ -427,10 +439,12 @@ show.table([{"level": name, "edges": with_skips[name][0], "tumour": with_skips[n
 # must pass through it, and it follows the tumour best. With skips it may follow it least: there are
 # ways around it. So "deep means meaning" is not a law of depth, but depends on what the network
 # needs. Then compare the edges on the way up: without skips they are lost, skips bring them back.
-# One network each, one twin, single channels: a hint, no law.
+# Compare within a row: further down the tumour is averaged to coarser pixels, so rows are not quite
+# alike. One network each, one twin, single channels: a hint, no law.
 #
-# **How far does it see?** A 3x3 convolution looks one pixel further on each side, a pooling makes
-# each later step twice as long. What a pixel can see at most is its *receptive field*.
+# **How far does it see?** A 3x3 convolution looks one pixel further on each side; after a pooling
+# one step covers twice as many pixels of the image. What a pixel can see at most is its *receptive
+# field*.
 #
 # **Forecast.** How many pixels of the image, from edge to edge, can one pixel of the bottleneck
 # see? And how wide is the square that holds 90 % of what moves one logit of the trained network?
@@ -537,7 +551,7 @@ print(padded)
 # relies on the skip alone.
 #
 # The parameters depend on neither. But they do depend on norm and bias, and so several numbers for
-# "the U-Net" are about:
+# "the U-Net" are in use:
 
 # %%
 with torch.device("meta"):
@@ -553,9 +567,10 @@ for name, count in counts.items():
     print(f"{name:40} {count:,}")
 
 # %% [markdown]
-# The third is Pytorch-UNet's number until December 2021, when its commit 514f18e took away the
-# biases before the norms; the fourth is its number since. Who compares such counts to the last
-# digit compares, as a rule, biases.
+# The third is what [Pytorch-UNet](https://github.com/milesial/Pytorch-UNet) had with
+# `UNet(1, 1, bilinear=False)` until December 2021, when commit 514f18e took away the biases before
+# the norms; the fourth is what it has since. If two such counts differ in the last digits, look at
+# biases, norms and channels first.
 
 # %% [markdown] tags=["exercise"]
 # **Exercise 3 · A shape puzzle** · difficulty 2/5 · 10 minutes
@@ -621,9 +636,9 @@ check.crop_and_join(crop_and_join)
 # ## 6 · What it costs
 #
 # The unit of cost is the *multiply-add*: a convolution needs, for each pixel of its output, one for
-# each of its weights. We count exactly, with PyTorch's counter (it counts multiplication and
-# addition apart, so its number is twice ours), for the variant that gives 564, with batch norm and
-# biases.
+# each of its weights. We count with PyTorch's counter (it counts multiplication and addition apart,
+# so its number is twice ours; norms, ReLU and biases it leaves out), for the variant that gives
+# 564, with batch norm and biases: the one for which we have torchinfo's numbers to compare.
 #
 # **Forecast.** Which share of the multiply-adds falls to the top level (`enc1`, `up1`, `dec1`)? And
 # which share of the parameters?
@@ -632,8 +647,6 @@ check.crop_and_join(crop_and_join)
 check.forecast("02-cost", {"multiply-adds": None, "parameters": None}, reason="")
 
 # %%
-from torch.utils.flop_counter import FlopCounterMode
-
 with torch.device("meta"):
     wide = Net(pad_and_join, 1, 1, 64, padding=0, bias=True)
     large = torch.empty(1, 1, 572, 572)
@@ -641,15 +654,17 @@ with FlopCounterMode(display=False) as counter:
     wide(large)
 exact = {name: sum(counter.get_flop_counts()[f"Net.{name}"].values()) / 2 for name in wide}
 owned = {name: sum(weight.numel() for weight in block.parameters()) for name, block in wide.items()}
-top = ("enc1", "up1", "dec1")
 for name in exact:
     print(f"{name:10} {exact[name] / 1e9:6.2f} G multiply-adds, {owned[name]:>10,} parameters")
 print(f"together {sum(exact.values()) / 1e9:8.2f} G multiply-adds, {sum(owned.values()):>10,}")
-check.outcome("02-cost", {what: sum(part[name] for name in top) / sum(part.values())
+print("by level:", *(f"{sum(exact[part + level] for part in ('enc', 'up', 'dec')) / 1e9:.1f} G"
+                     for level in "1234"))
+check.outcome("02-cost", {what: sum(part[name] for name in ("enc1", "up1", "dec1"))
+                          / sum(part.values())
                           for what, part in (("multiply-adds", exact), ("parameters", owned))})
 
 # %% [markdown]
-# Add up a level (`enc`, `up`, `dec`): the four cost about the same. A level further down has a
+# The four levels (`enc`, `up` and `dec` together) cost about the same. A level further down has a
 # quarter of the pixels and four times the weights, so the work stays, while the parameters pile up
 # at the bottom. Of the work, the decoder takes the larger part, for it reads the skips as well. A
 # smaller image saves work but no parameter; fewer features save both.
@@ -674,6 +689,7 @@ for layer in wide.modules():
         layer.register_forward_hook(keep)
 wide(large)
 print(f"torchinfo's rule: {sum(rule.values()) / 1e9:.2f} G")
+assert f"{sum(rule.values()) / 1e9:.2f} {sum(exact.values()) / 1e9:.2f}" == "233.39 208.27"
 
 # %%
 ups = 3 * sum(exact[name] for name in exact if name.startswith("up"))
@@ -742,7 +758,7 @@ check.training_memory(training_memory)
 # %% [markdown]
 # ## 7 · Why medicine? Claims to judge
 #
-# U-Net is often said to suit medical images for three reasons. What do we know of each?
+# You may read that U-Net suits medical images, for three reasons. What do we know of each?
 #
 # *It needs few images.* The paper's first task had 30 training images of 512x512 pixels. But each
 # pixel is an example, and the authors credit heavy augmentation (elastic deformations) as well. Our
@@ -757,7 +773,7 @@ check.training_memory(training_memory)
 # %% [markdown] tags=["exercise"]
 # **Exercise 6 · One claim stands** · difficulty 2/5 · 5 minutes · no code
 #
-# Which of these is borne out by what was computed here?
+# Which of these is supported by what was computed here?
 #
 # - **a** "U-Net gets by with few images because it has few parameters."
 # - **b** "Skips enlarge the receptive field; that is why they help."
@@ -766,7 +782,7 @@ check.training_memory(training_memory)
 # - **d** "In the small comparison one way of joining came out on top; so it is the better one."
 
 # %% [markdown] tags=["hints"]
-# - How many parameters were it?
+# - How many parameters has the paper's U-Net?
 # - Which way from the image to a logit is the widest?
 # - How many trainings of each were there in the small comparison?
 

@@ -114,7 +114,7 @@ def test_an_answer_does_not_move_the_generator_of_the_notebook():
     ((1, 2), (1, 2), None),
     ([1, 2], (1, 2), None),
     ((1, 3), (1, 2), "expected 2, you returned 3"),
-    (1, (1, 2), "expected 2 values, you returned 1"),
+    (1, (1, 2), "expected a tuple of 2 values, you returned 1"),
     (torch.ones(2, requires_grad=True), torch.ones(2), None)])
 def test_differences_in_words(found, expected, says):
     told = core.difference(found, expected)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from course_lib import check
+from course_lib import check, metrics
 
 
 def solved(verdict) -> bool:
@@ -30,6 +30,8 @@ def test_nothing_per_slice(answer):
     (lambda t: 0.0, "an empty slice that is left empty counts as 1"),
     (lambda t: (t.sum(axis=(1, 2)) == 0).sum(), "divide by how many there are"),
     (lambda t: t.any(axis=(1, 2)) == 0, "expected a number"),
+    (lambda t: float(np.mean([metrics.dsc(np.zeros_like(s), s) for s in t])), "`empty=1.0`"),
+    (lambda t: (~t).any(axis=(1, 2)).mean(), "flips bits"),
     (lambda t: 0.75, "seven slices, three empty"),                      # fits the first probe only
     (lambda t: 1.0, "expected 0.75"),
     (lambda t: float("nan"), "NaN")])
@@ -44,7 +46,7 @@ def by_channel(image):
     made = np.zeros(image.shape, np.float32)
     for c in range(image.shape[-1]):
         values = image[..., c].astype(np.float64)
-        if values.std() > 0:
+        if np.ptp(values) > 0:
             made[..., c] = (values - values.mean()) / values.std()
     return made
 
@@ -56,6 +58,12 @@ def test_normalising():
 def z(image, axes):
     image = image.astype(np.float32)
     return (image - image.mean(axes, keepdims=True)) / image.std(axes, keepdims=True)
+
+
+def rounded_constant(image):
+    image = image.astype(np.float32)
+    mean, deviation = image.mean(axis=(0, 1, 2)), image.std(axis=(0, 1, 2))
+    return (image - mean) / np.where(deviation > 0, deviation, 1)
 
 
 def in_place(image):
@@ -74,6 +82,7 @@ def in_place(image):
      "the standard deviation is its root"),
     (lambda i: ((i - i.min((0, 1, 2))) / np.maximum(np.ptp(i, axis=(0, 1, 2)), 1e-9)
                 ).astype(np.float32), "min-max scaling"),
+    (rounded_constant, "rounded to something tiny"),
     (lambda i: by_channel(i).astype(np.float64), "expected float32, you returned float64"),
     (lambda i: by_channel(i)[..., 0], "expected shape"),
     (in_place, "changed its input in place"),
@@ -105,9 +114,11 @@ def test_splitting():
     (lambda i, t: ([r for r, (p, _) in enumerate(i) if not any(name in p for name in t)],
                    [r for r, (p, _) in enumerate(i) if any(name in p for name in t)]),
      "'p1' is also in 'p11'"),
-    (lambda i, t: by_numpy(i, t)[0], "expected 2 values"),
+    (lambda i, t: by_numpy(i, t)[0], "expected a tuple of 2 values"),
+    (lambda i, t: tuple([i[r][1] for r in rows] for rows in by_numpy(i, t)), "slice numbers"),
+    (lambda i, t: by_numpy(i, t[:1]), "first test patient only"),
     (lambda i, t: ([0, 2, 3], [1, 4]), "names that contain each other"),
-    (lambda i, t: ([], []), "expected 3 values")])
+    (lambda i, t: ([], []), "expected a list of 3 values")])
 def test_splitting_wrong(answer, says):
     verdict = check.split_rows(answer)
     assert verdict.solved is False and says in verdict.text

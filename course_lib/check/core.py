@@ -42,6 +42,11 @@ def is_open(answer) -> bool:
     return answer is None or answer is ... or (isinstance(answer, str) and not answer.strip())
 
 
+def _all_open(value) -> bool:
+    """Whether a tuple or list holds nothing but `...`."""
+    return isinstance(value, tuple | list) and bool(value) and all(item is ... for item in value)
+
+
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
     """Raise TimeoutError after so many seconds, where the system can do that."""
@@ -74,19 +79,28 @@ def difference(found, expected, tolerance: float = 1e-4) -> str | None:
         return _difference_of_arrays(found, expected, tolerance)
     if isinstance(expected, list | tuple):
         if not isinstance(found, list | tuple) or len(found) != len(expected):
-            return f"expected {len(expected)} values, you returned {_short(found)}"
+            return (f"expected a {type(expected).__name__} of {len(expected)} values, you returned "
+                    f"{_short(found)}")
         return next((told for pair in zip(found, expected, strict=True)
                      if (told := difference(*pair, tolerance))), None)
     if isinstance(expected, bool | str):
-        return None if found == expected else f"expected {expected!r}, you returned {_short(found)}"
+        same = isinstance(found, type(expected)) and found == expected
+        return None if same else f"expected {expected!r}, you returned {_short(found)}"
     try:
-        value = float(found)
-    except (TypeError, ValueError, RuntimeError):
+        value = None if isinstance(found, str | bytes) else float(found)
+    except Exception:              # whatever a strange object raises
+        value = None
+    if value is None:
         return f"expected a number, you returned {_short(found)}"
     if np.isnan(value) and not np.isnan(expected):
-        return f"expected {expected:.4g}, you returned NaN"
+        return f"expected {_number(expected)}, you returned NaN"
     same = np.isclose(value, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
-    return None if same else f"expected {expected:.4g}, you returned {value:.4g}"
+    return None if same else f"expected {_number(expected)}, you returned {_number(value)}"
+
+
+def _number(value: float) -> str:
+    whole = np.isfinite(value) and value == round(value)
+    return f"{value:,.0f}" if whole and abs(value) < 1e15 else f"{value:.7g}"
 
 
 def _difference_of_arrays(found, expected, tolerance: float) -> str | None:
@@ -110,12 +124,15 @@ def _difference_of_arrays(found, expected, tolerance: float) -> str | None:
             f"you returned {one[at]:.4g}")
 
 
-def _short(value) -> str:
-    """A value in at most 60 characters."""
+def _short(value, length: int = 60) -> str:
+    """A value in so many characters at most."""
     if isinstance(value, torch.Tensor | np.ndarray) and value.size:
         return f"a {type(value).__name__} of shape {tuple(value.shape)}"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
+    try:
+        text = repr(value)
+    except Exception:              # an answer's own __repr__
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= length else f"{text[:length - 1]}…"
 
 
 def _same(one, other) -> bool:
@@ -143,7 +160,7 @@ def check_function(answer: Callable, right: Callable, probes: dict[str, tuple],
             for words, arguments in probes.items():
                 given = copy.deepcopy(arguments)
                 found.append(answer(*given))
-                if found[-1] is ...:
+                if found[-1] is ... or _all_open(found[-1]):
                     return Verdict(None, OPEN)
                 if not all(map(_same, given, arguments)):
                     return Verdict(False, f"{words}: your function changed its input in place; "
@@ -154,14 +171,19 @@ def check_function(answer: Callable, right: Callable, probes: dict[str, tuple],
     except KeyboardInterrupt:
         return Verdict(False, f"{words}: interrupted: is there a loop that never stops?")
     except (Exception, SystemExit) as error:      # a student's function can raise anything
-        return Verdict(False, f"{words}: it raised {type(error).__name__}: {_short(str(error))}")
-    told = _compare(probes, found, right, tolerance)
+        return Verdict(False, f"{words}: it raised {type(error).__name__}: "
+                              f"{_short(str(error), 160)}")
+    try:
+        told = _compare(probes, found, right, tolerance)
+    except Exception as error:                    # a sparse tensor, or something stranger
+        return Verdict(False, f"what you returned cannot be compared ({type(error).__name__})")
     if not any(told):
         return Verdict(True, remark)
     first = next(at for at, words in enumerate(told) if words)
     hint = next((sentence for sentence, slip in slips.items()
                  if _explains(_compare(probes, found, slip, tolerance), first, found)), None)
-    return Verdict(False, f"{list(probes)[first]}: {told[first]}.{f' {hint}' if hint else ''}")
+    end = "" if told[first].endswith("?") else "."
+    return Verdict(False, f"{list(probes)[first]}: {told[first]}{end}{f' {hint}' if hint else ''}")
 
 
 def _compare(probes: dict[str, tuple], found: list, function: Callable,

@@ -34,6 +34,10 @@ def slice_dsc_of_nothing(answer) -> Verdict:
                 lambda targets: float((targets == 0).mean()),
             "That is 0 throughout: an empty slice that is left empty counts as 1 here.":
                 lambda targets: 0.0,
+            "metrics.dsc gives NaN where both masks are empty; here that counts 1: `empty=1.0`.":
+                lambda targets: float("nan") if empty_share(targets) else 0.0,
+            "`~` on integers flips bits, it is no *not*: make it bool first.":
+                lambda targets: float((~targets).any(axis=(1, 2)).mean()),
             "That counts slices; divide by how many there are.":
                 lambda targets: float((~targets.astype(bool).any(axis=(1, 2))).sum()),
         },
@@ -47,14 +51,25 @@ def _volumes() -> dict[str, tuple]:
     missing = random.integers(0, 255, (4, 6, 6, 3), dtype=np.uint8)
     missing[..., 2] = 7
     return {"two channels of different scale": (two.astype(np.float32),),
-            "uint8 with a constant channel": (missing,)}
+            "uint8 with a constant channel": (missing,),
+            "a constant channel of 0.1": (np.full((4, 8, 8, 2), 0.1, np.float32),)}
+
+
+def _cushioned(image, cushion):
+    """Z-scores as they are often written: the deviation is kept from 0 by something small."""
+    image = image.astype(np.float32)
+    mean, deviation = (part.astype(np.float32)
+                       for part in (image.mean((0, 1, 2)), image.std((0, 1, 2))))
+    return (image - mean) / cushion(deviation)
 
 
 def _z(image, axes, shift=True):
-    image = image.astype(np.float32)
+    image = image.astype(np.float64)
+    varies = image.max(axis=axes, keepdims=True) > image.min(axis=axes, keepdims=True)
     mean = image.mean(axis=axes, keepdims=True) if shift else 0
     deviation = image.std(axis=axes, keepdims=True)
-    return ((image - mean) / np.where(deviation > 0, deviation, 1)).astype(np.float32)
+    return np.where(varies, (image - mean) / np.where(varies, deviation, 1),
+                    0).astype(np.float32)
 
 
 @exercise("01")
@@ -62,10 +77,14 @@ def normalise(answer) -> Verdict:
     """Z-scores per volume and channel, a constant channel all zeros."""
     whole = (0, 1, 2)
 
-    def plain(image):
+    def plain(image, least=0.0):
         image = image.astype(np.float32)
+        mean, deviation = image.mean(whole), image.std(whole)
         with np.errstate(all="ignore"):
-            return (image - image.mean(whole, keepdims=True)) / image.std(whole, keepdims=True)
+            return (image - mean) / np.where(deviation > least, deviation, 1 if least else 0)
+
+    def rounded(image):
+        return plain(image, least=1e-30)
 
     return check_function(
         answer, lambda image: _z(image, whole), _volumes(), tolerance=1e-3,
@@ -76,8 +95,20 @@ def normalise(answer) -> Verdict:
             "other. Average over the slices, too.": lambda image: _z(image, (1, 2)),
             "You averaged over rows and columns of all channels of a slice.":
                 lambda image: _z(image, (1, 2, 3)),
+            "A constant channel: its deviation was rounded to something tiny, not 0. Compare its "
+            "maximum and minimum.": rounded,
+            "A constant channel: adding something tiny to the deviation is not enough, for mean "
+            "and deviation are rounded. Compare its maximum and minimum.":
+                lambda image: _cushioned(image, lambda deviation: deviation + 1e-8),
+            "A constant channel: a smallest deviation is not enough, for the mean is rounded, too. "
+            "Compare its maximum and minimum.":
+                lambda image: _cushioned(image, lambda deviation: np.maximum(deviation, 1e-6)),
             "A constant channel has standard deviation 0, and 0 / 0 is NaN: divide by 1 there.":
                 plain,
+            "You divided by the deviation over n - 1, torch's default; here it is over n, numpy's.":
+                lambda image: (_z(image, whole)
+                               * ((n := image[..., 0].size) - 1) ** 0.5 / n ** 0.5
+                               ).astype(np.float32),
             "You divided, but did not subtract the mean.":
                 lambda image: _z(image, whole, shift=False),
             "You divided by the variance; the standard deviation is its root.":
@@ -116,12 +147,18 @@ def split_rows(answer) -> Verdict:
         answer, right,
         {"three patients, their slices mixed": (mixed, ["a"]),
          "names that contain each other": ([("p1", 1), ("p11", 1), ("p1", 2), ("p11", 2)], ["p1"]),
+         "of two such names the longer": ([("p1", 1), ("p11", 1)], ["p11"]),
          "several test patients": ([(name, n) for name in "abcd" for n in (1, 2, 3)], ["a", "c"])},
         slips={
             "You cut the list at a row: that splits slices, and a patient may stand on both sides.":
                 by_slice,
             "Training and test are the wrong way round.": swapped,
             "You returned the pairs; row numbers are asked for.": pairs,
+            "You returned slice numbers; a row number is the position in `index`.":
+                lambda index, test: tuple([index[row][1] for row in rows]
+                                          for rows in right(index, test)),
+            "You looked at the first test patient only.":
+                lambda index, test: right(index, test[:1]),
             "The test patients are still in the training rows.": everything,
             "You looked whether one name is *part of* the other: 'p1' is also in 'p11'.":
                 lambda index, test: (

@@ -72,6 +72,7 @@ def instance_block(answer) -> Verdict:
     slips = {
         "nn.InstanceNorm2d learns no scale and shift unless you say affine=True.":
             _block(norm=nn.InstanceNorm2d),
+        "The slope of LeakyReLU is 0.01.": _block(activation=lambda: nn.LeakyReLU(0.1)),
         "That is ReLU: it lets nothing negative through, LeakyReLU a hundredth of it.":
             _block(activation=nn.ReLU),
         "That is batch norm: it mixes the images of a batch.": _block(norm=nn.BatchNorm2d),
@@ -117,7 +118,8 @@ def valid_side(answer) -> Verdict:
     return check_function(
         answer, _sides,
         {"572, four levels": (572, 4), "188, four levels": (188, 4), "570, four levels": (570, 4),
-         "172, four levels": (172, 4), "140, two levels": (140, 2), "44, one level": (44, 1)},
+         "172, four levels": (172, 4), "576, four levels": (576, 4), "580, four levels": (580, 4),
+         "46, one level": (46, 1), "140, two levels": (140, 2), "44, one level": (44, 1)},
         slips={
             "That is same padding: every valid 3x3 convolution takes one pixel off each border.":
                 lambda side, levels: side,
@@ -131,6 +133,8 @@ def valid_side(answer) -> Verdict:
                 lambda side, levels: _sides(side, levels, strict=False),
             "That is right for sides that work; return 0 where a side is odd before a pooling.":
                 lambda side, levels: max(side - 12 * 2 ** levels + 8, 0),
+            "That formula is right for sides that work; return 0 where nothing is left, or where a "
+            "side is odd before a pooling.": lambda side, levels: side - 12 * 2 ** levels + 8,
             "Where nothing is left, return 0, not a negative side.":
                 lambda side, levels: _sides(side, levels, floor=-float("inf")),
             "That is 388 whatever the image: compute it from side and levels.":
@@ -210,31 +214,26 @@ def crop_and_join(answer) -> Verdict:
 
 
 def _count(inputs: int, outputs: int, f: int, *, doubled: bool = True, bias: bool = False,
-           norm: int = 2, up_bias: bool = True, head_bias: bool = True, up_kernel: int = 4) -> int:
+           norm: int = 2, up_bias: bool = True, head_bias: bool = True, up_kernel: int = 4,
+           bottleneck: bool = True, second: bool = True, halved: bool = True) -> int:
     """Parameters of the library's U-Net, with what may be forgotten as switches."""
     widths = [f, 2 * f, 4 * f, 8 * f, 16 * f]
     down = list(zip([inputs, *widths], widths, strict=False))
     up = [((2 if doubled else 1) * width, width) for width in widths[:4]]
-    blocks = sum(9 * i * o + 9 * o * o + 2 * o * (norm + bias) for i, o in down + up)
-    ups = sum(up_kernel * 2 * width * width + up_bias * width for width in widths[:4])
+    blocks = sum(9 * i * o + second * 9 * o * o + (1 + second) * o * (norm + bias)
+                 for i, o in down[: 4 + bottleneck] + up)
+    ups = sum(up_kernel * (1 + halved) * width * width + up_bias * width for width in widths[:4])
     return blocks + ups + f * outputs + head_bias * outputs
 
 
 @exercise("02")
 def parameters_by_hand(answer) -> Verdict:
     """How many parameters models.UNet(in_channels, out_channels, features=…) has."""
-    def in_words(function):
-        def run(*arguments):
-            value = function(*arguments)
-            exact = isinstance(value, int | float) and not isinstance(value, bool)
-            return f"{value:,.0f}" if exact and value == round(value) else value
-        return run
-
     def but(**switches):
-        return in_words(lambda *arguments: _count(*arguments, **switches))
+        return lambda *arguments: _count(*arguments, **switches)
 
     return check_function(
-        answer if is_open(answer) else in_words(answer), in_words(_count),
+        answer, _count,
         {"3 channels in, 1 out, 32 features": (3, 1, 32),
          "1 channel in, 1 out, 64 features": (1, 1, 64),
          "2 channels in, 5 out, 8 features": (2, 5, 8)},
@@ -251,7 +250,11 @@ def parameters_by_hand(answer) -> Verdict:
             "The up-convolutions and the head have a bias.": but(up_bias=False, head_bias=False),
             "The up-convolutions' kernel is 2x2, not 3x3.": but(up_kernel=9),
             "The up-convolutions are missing.": but(up_kernel=0, up_bias=False),
+            "The bottleneck is missing.": but(bottleneck=False),
+            "A double convolution has two convolutions.": but(second=False),
+            "An up-convolution takes in twice the channels that it puts out.": but(halved=False),
         },
+        tolerance=0,
         remark="nearly nine tenths stand in the two deepest levels. Twice the features, four times "
                "the parameters")
 
@@ -274,6 +277,9 @@ def training_memory(answer) -> Verdict:
             "The gradients are missing: one number for each weight.": but(weights=1),
             "Weights and gradients are missing.": but(weights=0),
             "You counted the outputs twice, as torchinfo does; they are kept once.": but(twice=2),
+            "The optimiser's numbers are kept for each weight: multiply by the parameters.":
+                lambda outputs, parameters, moments: megabytes(outputs, parameters, 0)
+                + 4 * moments / 1e6,
             "The optimiser's numbers are missing.":
                 lambda outputs, parameters, moments: megabytes(outputs, parameters, 0),
             "A float32 number takes four bytes.": but(number=1),
