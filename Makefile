@@ -24,6 +24,7 @@ lab: .venv/course
 	$(BIN)/jupyter lab --notebook-dir=my-course
 
 again: .venv/course
+	@[ -n "$(LESSON)" ] || { echo "Which lesson? make again LESSON=01"; exit 1; }
 	@$(BIN)/python lessons/my_course.py --again $(LESSON)
 
 # The notebooks must run without a network: a proxy that does not exist stands in for its absence.

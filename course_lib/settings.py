@@ -11,7 +11,7 @@ Outside of a checkout, the user's data folder and the working folder take the ch
 
 import importlib
 import os
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import platformdirs
@@ -112,6 +112,10 @@ def begin(profile: str, on_drive: bool = False) -> str:
     if on_drive:
         keep_on_drive()
     kept = f", and are kept in {keep_folder()}" if keep_folder() else ""
+    try:
+        ours = version("course-lib")
+    except PackageNotFoundError:
+        ours = "not installed"
     return (f"profile {profile}, device {device()}, {os.cpu_count()} cores, torch "
-            f"{torch.__version__}, course_lib {version('course-lib')}; runs go to "
+            f"{torch.__version__}, course_lib {ours}; runs go to "
             f"{runs_folder()}{kept}")

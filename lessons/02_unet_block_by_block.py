@@ -486,8 +486,6 @@ away = torch.maximum(rows_away[:, None], columns_away[None])
 shares = [float(gradient[away <= r].sum() / gradient.sum()) for r in range(SIZE)]
 width = 2 * next(r for r, share in enumerate(shares) if share >= 0.9) + 1
 check.outcome("02-reach", {"bottleneck": measured["bottleneck"], "90 % of a logit": width})
-
-# %%
 show.contact_sheet([image[0, 1].numpy(), gradient.sqrt().numpy()], targets=[target, None],
                    titles=["FLAIR, target", "what moves the logit in its middle (square root)"],
                    columns=2, alt="A slice, and the gradient of one logit with respect to it.")

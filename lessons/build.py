@@ -47,21 +47,30 @@ def make_stub(solution: str) -> str:
     Signatures, docstrings, imports and the call of the checker stay.
     """
     lines = solution.splitlines()
-    for node in reversed(ast.parse(solution).body):
+    *work, call = ast.parse(solution).body
+    if not (isinstance(call, ast.Expr) and isinstance(call.value, ast.Call)
+            and call.lineno == call.end_lineno == len(lines)):
+        raise ValueError(f"a solution ends with its checker's call, on one line:\n{solution}")
+    for node in reversed(work):
         if isinstance(node, ast.FunctionDef):
-            body = node.body[1:] if ast.get_docstring(node) else node.body
-            indent = " " * body[0].col_offset
-            lines[body[0].lineno - 1 : body[-1].end_lineno] = [f"{indent}return ...   # your code"]
+            docstring, *body = node.body
+            if not body or ast.get_docstring(node) is None:
+                raise ValueError(f"{node.name} has no docstring, or nothing but that")
+            lines[docstring.end_lineno : node.end_lineno] = [
+                f"{' ' * docstring.col_offset}return ...   # your code"]
         elif isinstance(node, ast.Assign):
             names = getattr(node.targets[0], "elts", node.targets)
             left, right = (", ".join(map(part, names)) for part in (ast.unparse, lambda _: "..."))
             lines[node.lineno - 1 : node.end_lineno] = [f"{left} = {right}   # your answer"]
+        elif not isinstance(node, ast.Import | ast.ImportFrom):
+            raise ValueError(f"{type(node).__name__} cannot be made a stub:\n{solution}")
     return "\n".join(lines)
 
 
 def insist(solution: str) -> str:
     """The solution, and that its checker is content: its call is the last line."""
     *work, call = solution.splitlines()
+    call = call.partition("   #")[0]
     return "\n".join([*work, f"verdict = {call}", "assert verdict.solved, verdict", "verdict"])
 
 
@@ -84,6 +93,7 @@ def turn(cells: list[nbformat.NotebookNode], edition: str) -> list[nbformat.Note
             solution = markdown(fold("Solution", f"```python\n{cell.source}\n```"))
             turned += ([code(insist(cell.source))] if edition == "solved" else
                        [code(make_stub(cell.source)), *hints] + [solution] * (edition == "student"))
+            hints = []
         else:
             turned.append(cell)
     return turned

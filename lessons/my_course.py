@@ -6,7 +6,7 @@ back to its start; the old one stays beside it, under its name with date and tim
 
 import argparse
 import json
-import shutil
+import os
 import sys
 import time
 from hashlib import sha256
@@ -19,6 +19,21 @@ MADE_FROM = ".made-from.json"        # in my-course/: name to checksum of what i
 
 def checksum(path: Path) -> str:
     return sha256(path.read_bytes()).hexdigest()
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(content)
+    os.replace(part, path)
+
+
+def read_record(record: Path) -> dict[str, str]:
+    """What each copy was made from; nothing where the record is missing or damaged."""
+    try:
+        return dict(json.loads(record.read_text("utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}
 
 
 def set_aside(copy: Path) -> Path:
@@ -39,7 +54,7 @@ def update(again: str | None = None) -> list[str]:
     """
     MINE.mkdir(exist_ok=True)
     record = MINE / MADE_FROM
-    made_from = json.loads(record.read_text("utf-8")) if record.exists() else {}
+    made_from = read_record(record)
     originals = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
     if again and not any(path.name.startswith(f"{again}_") for path in originals):
         sys.exit(f"there is no lesson {again}: choose from "
@@ -50,12 +65,13 @@ def update(again: str | None = None) -> list[str]:
         if again and original.name.startswith(f"{again}_") and copy.exists():
             told.append(f"{copy.name} begins again; the old one is {set_aside(copy).name}")
         if not copy.exists():
-            shutil.copyfile(original, copy)
+            replace(copy, original.read_bytes())
             made_from[copy.name] = checksum(original)
-        elif made_from.setdefault(copy.name, checksum(copy)) != checksum(original):
-            told.append(f"there is a newer {copy.name}; yours stays as it is, and "
-                        f"`make again LESSON={copy.name[:2]}` takes the newer one")
-    record.write_text(json.dumps(made_from, indent=1), "utf-8")
+        elif checksum(original) not in (made_from.get(copy.name), checksum(copy)):
+            what = "a newer" if copy.name in made_from else "another"
+            told.append(f"there is {what} {copy.name}; yours stays as it is, and "
+                        f"`make again LESSON={copy.name[:2]}` takes that one")
+    replace(record, json.dumps(made_from, indent=1).encode())
     return told
 
 

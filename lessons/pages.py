@@ -25,6 +25,7 @@ import nbformat
 from PIL import Image
 
 import course_lib
+from course_lib.doctor import MINUTES
 from course_lib.errors import CourseError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -34,17 +35,16 @@ PICTURES_MB = 12                    # on the page of pictures; lessons have thei
 INLINE = re.compile(r'<img src="data:image/(png|gif);base64,([^"]+)"')
 
 
-def write_record(output: Path, lessons: dict[str, dict], profile: str, minutes: dict) -> None:
+def write_record(output: Path, lessons: dict[str, dict], profile: str) -> None:
     """Say beside the executed notebooks what was run: the lesson map is made from it.
 
     Args:
         output: build/course-<date>-<time>.
         lessons: stem of the notebook to seconds and error (a line, or None).
         profile: they were run in.
-        minutes: number of a lesson to profile to the minutes it should take.
     """
     (output / RECORD).write_text(json.dumps(
-        {"profile": profile, "date": time.strftime("%Y-%m-%d"), "minutes": minutes,
+        {"profile": profile, "date": time.strftime("%Y-%m-%d"),
          "lessons": lessons}, indent=1) + "\n", encoding="utf-8")
 
 
@@ -99,7 +99,7 @@ def aim(node: nbformat.NotebookNode) -> tuple[str, str]:
 def map_row(notebook: Path, record: dict) -> str:
     """A lesson's line in the map: title, aim, expected minutes, and what this run took."""
     title, can = aim(nbformat.read(notebook, as_version=4))
-    expected = record["minutes"][notebook.name[:2]]
+    expected = MINUTES[notebook.name[:2]]
     minutes = f"{expected['tiny']:g} / {expected['cpu']:g}"
     ran = record["lessons"].get(notebook.stem)
     if ran is None:
@@ -218,7 +218,10 @@ def main() -> None:
     made = sorted(path.parent for path in (CHECKOUT / "build").glob(f"course-*/{RECORD}"))
     if folder is None and not made:
         sys.exit("there is no build/course-* to make a site from: run `make course` first")
-    print(told(build(folder or made[-1])))
+    try:
+        print(told(build(folder or made[-1])))
+    except CourseError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def main() -> None:
         error = execute(path, output)
         seconds = time.perf_counter() - start
         rows[path.stem] = {"seconds": round(seconds, 1), "error": error}
-        pages.write_record(output, rows, profile, MINUTES)
+        pages.write_record(output, rows, profile)
         print(f"  {seconds:.0f} s" + (f", FAILED: {error}" if error else ""), flush=True)
     print("Rendering the site …", flush=True)
     site = pages.told(pages.build(output))

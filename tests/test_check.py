@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 import time
 import warnings
 
@@ -28,7 +29,7 @@ def test_a_right_answer_gets_its_remark():
     assert repr(verdict(lambda v: v + v)) == "✓ well!"
 
 
-@pytest.mark.parametrize("answer", [..., None, "", "  ", lambda v: ...])
+@pytest.mark.parametrize("answer", [..., None, "", "  ", lambda v: ..., lambda v: (..., ...)])
 def test_a_stub_is_not_attempted(answer):
     assert repr(verdict(answer)) == "○ not attempted yet"
 
@@ -57,6 +58,11 @@ def change_in_place(values):
     return values
 
 
+class Silent:
+    def __repr__(self):
+        raise ValueError
+
+
 def interrupt(values):
     raise KeyboardInterrupt
 
@@ -68,6 +74,8 @@ def interrupt(values):
     (lambda v: (v * 2).astype(np.float32), "expected float64, you returned float32"),
     (lambda v: v * np.nan, "there is NaN in what you returned"),
     (lambda v: [1, 2], "expected a ndarray, you returned [1, 2]"),
+    (lambda v: torch.zeros(10).to_sparse(), "expected a ndarray"),
+    (lambda v: Silent(), "expected a ndarray, you returned a Silent"),
     (lambda v: 1 / 0, "ten numbers: it raised ZeroDivisionError"),
     (lambda v: sys.exit(), "it raised SystemExit"),
     (lambda: 3, "it raised TypeError"),
@@ -111,6 +119,12 @@ def test_an_answer_does_not_move_the_generator_of_the_notebook():
     (float("nan"), float("nan"), None),
     ("a", 1.0, "expected a number, you returned 'a'"),
     (True, False, "expected False, you returned True"),
+    ("2", 2.0, "expected a number, you returned '2'"),
+    (np.array([1, 2]), 2.0, "expected a number"),
+    (10**400, 2.0, "expected a number"),
+    (np.int64(2), 2, None),
+    (torch.tensor(2), 2, None),
+    (31_036_482, 31_036_481, None),
     ((1, 2), (1, 2), None),
     ([1, 2], (1, 2), None),
     ((1, 3), (1, 2), "expected 2, you returned 3"),
@@ -180,7 +194,8 @@ def test_a_run_root_that_cannot_be_written_to_is_told(tmp_path, monkeypatch):
 def test_a_damaged_record_is_told_and_left_alone():
     settings.runs_folder().mkdir(parents=True)
     path = settings.runs_folder() / "course.json"
-    for text in ("{half", "[]", "{}"):
+    for text in ("{half", "[]", "{}", '{"exercises": [], "forecasts": {}}',
+                 '{"exercises": {"77 guess": 1}, "forecasts": {}}'):
         path.write_text(text)
         with pytest.warns(UserWarning, match="delete the file to begin again"):
             assert guess("b").solved
@@ -198,6 +213,52 @@ def test_a_forecast_is_shown_beside_the_outcome():
     assert "<th>off by</th>" in shown._repr_html_() and "+0.250" in shown._repr_html_()
 
 
+def test_what_is_kept_is_kept_where_trainings_are_kept_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_KEEP", str(tmp_path / "drive"))
+    (tmp_path / "drive").mkdir()
+    guess("b")
+    (settings.runs_folder() / "course.json").unlink()                # the machine is gone
+    assert record.Summary([guess]).solved == 1
+    monkeypatch.setenv("COURSE_KEEP", str(tmp_path / "drive" / "course.json" / "no folder"))
+    with pytest.warns(UserWarning, match="Set COURSE_KEEP"):
+        guess("b")
+
+
+def test_two_notebooks_at_once_lose_nothing():
+    def work(number):
+        for turn in range(5):
+            check.forecast(f"{number}-{turn}", {"a": turn})
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(record.read()["forecasts"]) == 15
+
+
+def test_a_lock_that_was_left_behind_does_not_stop_the_course():
+    settings.runs_folder().mkdir(parents=True)
+    (settings.runs_folder() / "course.lock").touch()
+    assert guess("b").solved and record.Summary([guess]).solved == 1
+    assert not (settings.runs_folder() / "course.lock").exists()
+
+
+def test_an_empty_forecast_does_not_erase_a_given_one():
+    check.forecast("77-twice", {"a": 0.5}, reason="so")
+    check.forecast("77-twice", {"a": None})
+    assert repr(check.outcome("77-twice", {"a": 0.5})).startswith("a: forecast 0.500")
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), np.array(0.5), torch.tensor(0.5)])
+def test_numbers_of_numpy_and_torch_are_numbers(value):
+    check.forecast("77-kinds", {"a": value}, reason=...)
+    assert repr(check.outcome("77-kinds", {"a": value})) == (
+        "a: forecast 0.500, outcome 0.500, off by +0.000")
+    check.forecast("77-set", {"a": {1, 2}}, reason=3)
+    assert "forecast {1, 2}" in repr(check.outcome("77-set", {"a": 1.0}))
+
+
 def test_a_forecast_in_words_and_an_outcome_without_forecast():
     check.forecast("77-words", {"which": "U-Net <b>"}, reason="<i>")
     shown = check.outcome("77-words", {"which": "FCN"})
@@ -211,3 +272,14 @@ def test_an_empty_forecast_is_allowed_and_said_so(nothing):
         warnings.simplefilter("error")
         assert "that is allowed" in check.forecast("77-empty", {"a": nothing})
     assert repr(check.outcome("77-empty", {"a": 0.5})) == "a: forecast none, outcome 0.500"
+
+
+def test_what_cannot_be_compared_is_a_wrong_answer():
+    found = core.check_function(lambda v: torch.eye(2).to_sparse(), lambda v: torch.eye(2), PROBES,
+                                {}, "well!")
+    assert found.solved is False and "cannot be compared" in found.text
+
+
+def test_large_whole_numbers_are_told_apart():
+    assert "expected 31,036,481, you returned 31,036,482" in core.difference(
+        31_036_482, 31_036_481, tolerance=0)

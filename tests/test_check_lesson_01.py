@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from course_lib import check, metrics
+from course_lib.check import lesson_01
 
 
 def solved(verdict) -> bool:
@@ -66,6 +67,14 @@ def rounded_constant(image):
     return (image - mean) / np.where(deviation > 0, deviation, 1)
 
 
+def cushioned(image, cushion):
+    image = image.astype(np.float32)
+    return (image - image.mean((0, 1, 2))) / cushion(image.std((0, 1, 2)))
+
+
+PROBE = next(iter(lesson_01._volumes().values()))[0]
+
+
 def in_place(image):
     image -= image.mean(axis=(0, 1, 2), keepdims=True).astype(image.dtype)
     return image
@@ -83,6 +92,14 @@ def in_place(image):
     (lambda i: ((i - i.min((0, 1, 2))) / np.maximum(np.ptp(i, axis=(0, 1, 2)), 1e-9)
                 ).astype(np.float32), "min-max scaling"),
     (rounded_constant, "rounded to something tiny"),
+    (lambda i: cushioned(i, lambda deviation: deviation + 1e-8), "adding something tiny"),
+    (lambda i: cushioned(i, lambda deviation: np.maximum(deviation, 1e-6)), "smallest deviation"),
+    (lambda i: by_channel(i) * np.float32((i[0].size - 1) / i[0].size), "differ"),
+    (lambda i: (lambda n: (by_channel(i) * ((n - 1) / n) ** 0.5).astype(np.float32))(
+        i[..., 0].size), "over n - 1"),
+    (lambda i: np.ones(i.shape, np.float32), "differ"),
+    (lambda i: by_channel(PROBE) if i.shape == PROBE.shape else np.zeros(i.shape, np.float32),
+     "uint8 with a constant channel"),
     (lambda i: by_channel(i).astype(np.float64), "expected float32, you returned float64"),
     (lambda i: by_channel(i)[..., 0], "expected shape"),
     (in_place, "changed its input in place"),
@@ -116,6 +133,8 @@ def test_splitting():
      "'p1' is also in 'p11'"),
     (lambda i, t: by_numpy(i, t)[0], "expected a tuple of 2 values"),
     (lambda i, t: tuple([i[r][1] for r in rows] for rows in by_numpy(i, t)), "slice numbers"),
+    (lambda i, t: ([r for r, (p, _) in enumerate(i) if p not in " ".join(t)],
+                   [r for r, (p, _) in enumerate(i) if p in " ".join(t)]), "the longer"),
     (lambda i, t: by_numpy(i, t[:1]), "first test patient only"),
     (lambda i, t: ([0, 2, 3], [1, 4]), "names that contain each other"),
     (lambda i, t: ([], []), "expected a list of 3 values")])

@@ -10,9 +10,10 @@ from course_lib.doctor import installation
 
 SOUND = {"course-lib": "1", "torch": "2.15.0", "numpy": "2.4.6", "ipykernel": "7.4.0",
          "ipywidgets": "8.1.9", "jupyterlab_widgets": "3.0.17", "tensorboard": "2.21.0",
-         "setuptools": "84.2.1", "medpy": "0.5.2", "jupyterlab": "4.6.6"}
+         "setuptools": "84.2.1", "medpy": "0.5.2", "jupyterlab": "4.6.6",
+         "nilearn": "0.14.1"}
 NEEDED = {"torch": "2.10", "numpy": "2.0", "ipywidgets": "7.7.1", "tensorboard": "2.20",
-          "medpy": "0.5.2", "jupyterlab": "4.4"}
+          "medpy": "0.5.2", "jupyterlab": "4.4", "nilearn": "0.12"}
 COLAB = {**SOUND, "google-colab": "1.0.0", "torch": "2.11.0+cu128", "numpy": "2.1.3",
          "ipykernel": "6.17.1", "ipywidgets": "7.7.1", "jupyterlab_widgets": None,
          "tensorboard": "2.20.0", "setuptools": "75.2.0", "jupyterlab": None}
@@ -141,9 +142,25 @@ def test_on_colab_its_own_packages_are_never_installed_anew(having, changes):
 
 
 def test_on_colab_a_package_of_ours_is_installed_without_what_it_pulls_in(having):
-    having(COLAB, medpy=None)
+    having(COLAB, nilearn=None)
     line = only(line for line in installation.check_packages() if line.mark != "OK")
-    assert line.mark == "FIX" and 'install --no-deps "medpy>=0.5.2"' in line.command
+    assert line.mark == "FIX" and 'install --no-deps "nilearn>=0.12"' in line.command
+
+
+def test_on_colab_as_it_is_only_what_the_setup_cell_installs_is_missing(having, monkeypatch):
+    freeze = Path(__file__).parents[2] / "shared" / "data" / "colab" / "pip-freeze.gpu.txt"
+    if not freeze.is_file():
+        pytest.skip("the list of Colab's packages is not under ../shared/data beside the checkout")
+    pairs = (line.split("==") for line in freeze.read_text("utf-8").splitlines() if "==" in line)
+    colabs = {name.lower(): version for name, version in pairs}
+    lines = (Path(__file__).parents[1] / "requirements.txt").read_text("utf-8").splitlines()
+    needed = dict(line.split(">=") for line in lines if not line.startswith("#"))
+    having({**colabs, "google-colab": "1.0.0", "course-lib": "1"})
+    monkeypatch.setattr(installation, "requirements", lambda: needed)
+    fixes = [line.topic for check in (installation.check_torch, installation.check_packages,
+                                      installation.check_widgets, installation.check_tensorboard)
+             for line in check() if line.mark == "FIX"]
+    assert fixes == ["nilearn"]
 
 
 def test_commands_fit_a_notebook_or_a_terminal(monkeypatch):
@@ -197,7 +214,7 @@ def test_another_python_than_the_checkouts_is_told(environment, tmp_path, monkey
     (tmp_path / ".venv" / "pyvenv.cfg").touch()
     line = only(installation.check_environment())
     assert line.mark == "WARN" and str(tmp_path / ".venv") in line.text
-    assert line.command.startswith(f"cd {tmp_path} && ")
+    assert line.command.startswith(f'cd "{tmp_path}" && ')
     monkeypatch.setitem(sys.modules, "ipykernel.kernelapp", types.ModuleType("kernelapp"))
     assert "the kernel's Python is" in only(installation.check_environment()).text
 
@@ -206,7 +223,7 @@ def test_another_environments_jupyter_is_told(environment, monkeypatch):
     monkeypatch.setattr(installation.shutil, "which", lambda name: "/elsewhere/bin/jupyter")
     lines = list(installation.check_environment())
     assert [line.mark for line in lines] == ["OK", "WARN"]
-    assert lines[1].command == f"{sys.executable} -m jupyter lab"
+    assert lines[1].command == f'"{sys.executable}" -m jupyter lab'
 
 
 @pytest.mark.parametrize(("version", "mark"), [((3, 10, 9), "FIX"), ((3, 11, 0), "OK"),

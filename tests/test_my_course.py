@@ -67,3 +67,16 @@ def test_a_lesson_that_is_not_there_is_refused_before_anything_changes(folders):
     with pytest.raises(SystemExit, match="there is no lesson 77: choose from 00 01"):
         my_course.update(again="77")
     assert len(texts(folders / "my-course")) == 2
+
+
+def test_a_damaged_or_missing_record_loses_nothing(folders):
+    my_course.update()
+    (folders / "my-course" / "01_look.ipynb").write_text("solved")
+    record = folders / "my-course" / my_course.MADE_FROM
+    for text in ('{"01_look', "[1]"):
+        record.write_text(text)
+        told = my_course.update()
+        assert len(told) == 1 and "there is another 01_look.ipynb" in told[0]
+    record.unlink()
+    assert "another" in my_course.update()[0]
+    assert (folders / "my-course" / "01_look.ipynb").read_text() == "solved"

@@ -129,6 +129,28 @@ def test_the_student_gets_stub_hints_and_solution_folded(editions):
     assert "Interrupt" in hints[1] and end == ("code", 'print("the end")')
 
 
+@pytest.mark.parametrize(("solution", "says"), [
+    ("class A:\n    pass\ncheck.a(A)", "ClassDef cannot be made a stub"),
+    ("answer: str = 'd'\ncheck.a(answer)", "AnnAssign cannot"),
+    ("def f(x):\n    return x\ncheck.a(f)", "no docstring"),
+    ('def f(x):\n    """Words."""\ncheck.a(f)', "nothing but that"),
+    ("answer = 1", "ends with its checker's call"),
+    ("answer = 1\ncheck.a(answer)   # so", None),
+    ("answer = 1\ncheck.a(\n    answer)", "on one line")])
+def test_a_solution_that_would_leak_or_break_is_refused(solution, says):
+    if says is None:
+        assert build.make_stub(solution).startswith("answer = ...")
+        return
+    with pytest.raises(ValueError, match=says):
+        build.make_stub(solution)
+
+
+def test_a_comment_below_the_docstring_does_not_leak():
+    stub = build.make_stub('def f(x):\n    """Words."""\n    # the trick\n    return x\n\n\n'
+                           "check.a(f)")
+    assert "trick" not in stub and stub.endswith("return ...   # your code\n\n\ncheck.a(f)")
+
+
 def test_the_other_editions(editions):
     assert editions["teacher"] == [*editions["student"][:4], editions["student"][5]]
     assert [text.splitlines()[0] for _, text in editions["answers"]] == [
@@ -169,6 +191,15 @@ def test_badge_and_setup_cell_lead_to_the_released_version(lesson):
 def test_every_figure_is_followed_by_what_to_see(lesson):
     notebook = json.loads((CHECKOUT / "notebooks" / f"{lesson.stem}.ipynb").read_text("utf-8"))
     for here, after in zip(notebook["cells"], notebook["cells"][1:], strict=False):
-        if re.search(r"^(show\.(contact_sheet|dsc_chart|curves|gif)|chart$|patient_gif)",
+        if re.search(r"^(show\.(?!table)|show_|chart$|viewer$|patient_gif)",
                      "".join(here["source"]), re.MULTILINE) and here["cell_type"] == "code":
             assert after["cell_type"] == "markdown", "".join(here["source"])
+
+
+@pytest.mark.parametrize("lesson", [path for path in LESSONS if path.stem[:2] in ("01", "02")],
+                         ids=lambda path: path.stem)
+def test_a_lesson_can_be_read_in_an_hour(lesson):
+    words = sum(len(text.split()) for text in cells(lesson, "markdown")
+                if not text.startswith("<details>"))
+    assert 1500 <= words <= 3000
+    assert 25 <= len(cells(lesson, "code")) <= 40

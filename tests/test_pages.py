@@ -30,8 +30,7 @@ def small_picture(alt: str = "A grey square.", grey: int = 99) -> show.Picture:
 
 
 def record(**lessons) -> dict:
-    return {"profile": "tiny", "date": "2000-01-01", "lessons": lessons,
-            "minutes": {"07": {"tiny": 0.5, "cpu": 2.0, "gpu": 9.0}}}
+    return {"profile": "tiny", "date": "2000-01-01", "lessons": lessons}
 
 
 def test_title_and_aim_come_from_the_first_cell():
@@ -50,7 +49,8 @@ def test_each_lesson_says_its_title_and_aim(path):
      "| [07 · Seven](07_seven.ipynb) | count to seven | 0.5 / 2 | 1.5 |"),
     ({"07_seven": {"seconds": 90, "error": "ValueError: on purpose"}},
      "| [07 · Seven](07_seven.ipynb) | count to seven | 0.5 / 2 | 1.5, **failed** |")])
-def test_a_row_of_the_lesson_map(tmp_path, ran, expected):
+def test_a_row_of_the_lesson_map(tmp_path, monkeypatch, ran, expected):
+    monkeypatch.setitem(pages.MINUTES, "07", {"tiny": 0.5, "cpu": 2.0, "gpu": 9.0})
     nbformat.write(notebook(FIRST), tmp_path / "07_seven.ipynb")
     assert pages.map_row(tmp_path / "07_seven.ipynb", record(**ran)) == expected
 
@@ -119,8 +119,7 @@ def test_each_package_of_the_library_has_a_page(tmp_path):
 
 
 def test_a_failure_of_sphinx_is_told(tmp_path, monkeypatch):
-    pages.write_record(tmp_path, {}, "tiny", {path.name[:2]: {"tiny": 1, "cpu": 1, "gpu": 1}
-                                              for path in NOTEBOOKS})
+    pages.write_record(tmp_path, {}, "tiny")
     monkeypatch.setattr(pages.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=2))
     with pytest.raises(CourseError, match="Sphinx could not make the site.*make site"):
         pages.build(tmp_path)

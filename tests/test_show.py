@@ -452,3 +452,12 @@ print("matplotlib" in sys.modules, "matplotlib.pyplot" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["slice 1 of 2, threshold 0.30", "True False"]
+
+
+def test_histograms_and_dots_say_their_medians():
+    values = np.arange(101.0)
+    picture = show.histograms({"raw": {"A": values, "B": values + 5}}, xlabel="x", alt="Two lines.")
+    assert picture.alt == "Two lines. Medians: A raw 50.00; B raw 55.00."
+    picture = show.dots({"A": [1, 2, np.nan, 6], "B": [np.nan]}, xlabel="x", alt="Dots.")
+    assert picture.alt == ("Dots. A: 3 patients, 1 to 6, median 2; B: 0 patients.")
+    assert pixels(picture.data).ndim == 3

@@ -34,6 +34,16 @@ class Beside:
                 f"</table>{reason}")
 
 
+def _simple(value) -> float | str | None:
+    """A value as JSON has it: a number, a word, or None where nothing was said."""
+    if is_open(value) or isinstance(value, bool | int | float | str):
+        return None if is_open(value) else value
+    try:
+        return float(value)                      # of numpy or torch
+    except Exception:                            # whatever else a student may write
+        return str(value)
+
+
 def _text(value) -> str:
     if value is None:
         return "none"
@@ -56,13 +66,13 @@ def forecast(name: str, values: dict, reason: str = "") -> str:
     Returns:
         A line that says what was kept.
     """
-    values = {what: None if is_open(value) else value for what, value in values.items()}
-    kept = record.read()
-    kept["forecasts"][name] = {"values": values, "reason": reason, "time": record.now()}
-    record.write(kept)
+    values = {what: _simple(value) for what, value in values.items()}
+    reason = "" if is_open(reason) else str(reason)
     given = sum(value is not None for value in values.values())
-    if not given:
+    if not given and not reason:                 # what was said before stays
         return "no forecast: that is allowed, but a guess, even a wrong one, is remembered better"
+    record.change("forecasts", name, lambda _: {"values": values, "reason": reason,
+                                                "time": record.now()})
     return f"{given} of {len(values)} forecast{'' if reason else ', without a reason'}"
 
 
@@ -72,9 +82,8 @@ def outcome(name: str, values: dict[str, float]) -> Beside:
     Args:
         values: the same keys as in the forecast; others are shown without one.
     """
-    kept = record.read()
-    guessed = kept["forecasts"].setdefault(name, {"values": {}, "reason": ""})
-    guessed["outcome"] = values
-    record.write(kept)
-    return Beside([(what, guessed["values"].get(what), value) for what, value in values.items()],
-                  guessed["reason"])
+    values = {what: _simple(value) for what, value in values.items()}
+    said = record.change("forecasts", name,
+                         lambda before: {"values": {}, "reason": "", **before, "outcome": values})
+    return Beside([(what, said["values"].get(what), value) for what, value in values.items()],
+                  said["reason"])

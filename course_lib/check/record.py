@@ -5,44 +5,87 @@ Nothing is sent anywhere. A teacher collects `course.json` from the students' ru
 
 import functools
 import json
+import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from course_lib import settings
 from course_lib.check.core import MARKS, OPEN
 from course_lib.data.cache import write_atomically
 
 NAME = "course.json"
+PARTS = ("exercises", "forecasts")
+
+
+def _homes() -> list[Path]:
+    """Where the record lies: beside the runs and, where runs are kept as well, there."""
+    return [folder / NAME for folder in (settings.runs_folder(), settings.keep_folder()) if folder]
 
 
 def read() -> dict:
     """What is kept: "exercises", name to its last verdict; "forecasts", name to values."""
-    path = settings.runs_folder() / NAME
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if not (isinstance(kept, dict) and kept.keys() >= {"exercises", "forecasts"}):
-            raise ValueError("it is no record of exercises and forecasts")
-        return kept
-    except (FileNotFoundError, NotADirectoryError):
-        return {"exercises": {}, "forecasts": {}}
-    except (OSError, ValueError) as error:
-        warnings.warn(f"{path} cannot be read ({error}). Nothing new is kept; delete the file to "
-                      "begin again", stacklevel=3)
-        return {"exercises": {}, "forecasts": {}, "unreadable": True}
+    for path in _homes():
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            parts = [kept[part] for part in PARTS]
+            if not all(isinstance(entry, dict) for part in parts for entry in part.values()):
+                raise ValueError("an entry is no dict")
+            return kept
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            warnings.warn(f"{path} is no record of exercises and forecasts "
+                          f"({type(error).__name__}: {error}). Nothing new is kept; delete the "
+                          "file to begin again", stacklevel=3)
+            return {**{part: {} for part in PARTS}, "unreadable": True}
+    return {part: {} for part in PARTS}
 
 
-def write(kept: dict) -> None:
-    """Keep the record; where that cannot be, a warning says so, and the notebook goes on."""
-    if "unreadable" in kept:
-        return
-    path = settings.runs_folder() / NAME
-    text = json.dumps(kept, indent=1, ensure_ascii=False).encode()
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One notebook at a time changes the record; who waits a second goes on all the same."""
+    lock = path.with_suffix(".lock")
+    for _ in range(20):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
+            break
+        except FileExistsError:
+            time.sleep(0.05)
+        except OSError:                          # a folder that cannot be written to
+            break
     try:
-        write_atomically(path, lambda file: file.write(text))
-    except OSError as error:
-        warnings.warn(f"this is not kept: {path} cannot be written ({error.strerror or error}). "
-                      "Set COURSE_RUNS to a folder that can", stacklevel=3)
+        yield
+    finally:
+        with suppress(OSError):
+            lock.unlink(missing_ok=True)
+
+
+def change(part: str, name: str, make: Callable[[dict], dict]) -> dict:
+    """Replace one entry; where that cannot be kept a warning says so, and the notebook goes on.
+
+    Args:
+        part: "exercises" or "forecasts".
+        make: from the entry as it was, {} where there is none, to the new one.
+    Returns:
+        The new entry.
+    """
+    with _alone(_homes()[0]):
+        kept = read()
+        entry = kept[part][name] = make(kept[part].get(name, {}))
+        text = json.dumps(kept, indent=1, ensure_ascii=False).encode()
+        for path in _homes() if "unreadable" not in kept else ():
+            try:
+                write_atomically(path, lambda file: file.write(text))
+            except OSError as error:
+                name = "COURSE_RUNS" if path == _homes()[0] else "COURSE_KEEP"
+                why = error.strerror or error
+                warnings.warn(f"this is not kept: {path} cannot be written ({why}). Set {name} to "
+                              "a folder that can", stacklevel=4)
+    return entry
 
 
 def now() -> str:
@@ -56,13 +99,10 @@ def exercise(lesson: str) -> Callable:
         @functools.wraps(checker)
         def checked(answer):
             verdict = checker(answer)
-            kept = read()
-            before = kept["exercises"].get(f"{lesson} {checker.__name__}", {})
             if verdict.solved is not None:
-                kept["exercises"][f"{lesson} {checker.__name__}"] = {
+                change("exercises", f"{lesson} {checker.__name__}", lambda before: {
                     "solved": verdict.solved or before.get("solved", False),
-                    "tries": before.get("tries", 0) + 1, "said": verdict.text, "last": now()}
-                write(kept)
+                    "tries": before.get("tries", 0) + 1, "said": verdict.text, "last": now()})
             return verdict
 
         checked.lesson = lesson

@@ -15,7 +15,8 @@ from course_lib.doctor.report import Line
 # Colab's own packages are tuned to each other: its tensorflow breaks when one is replaced.
 COLABS_OWN = {"torch", "torchvision", "numpy", "scipy", "matplotlib", "pillow", "ipywidgets",
               "ipykernel", "tensorboard", "setuptools", "protobuf", "pandas"}
-NOT_ON_COLAB = {"jupyterlab", "nbclient", "nbconvert", "nbformat", "jupytext"}   # nor needed there
+NOT_ON_COLAB = {"jupyterlab", "nbclient", "nbformat", "jupytext", "sphinx", "myst-nb", "furo",
+                "sphinx-mathjax-offline", "medpy"}               # nor needed there
 OTHER_RUNTIME = "menu Runtime > Change runtime version"
 FRESH_RUNTIME = "menu Runtime > Disconnect and delete runtime"
 FRONT_ENDS = {7: (1, 2), 8: (3,)}      # ipywidgets to the jupyterlab_widgets that draw them
@@ -45,8 +46,8 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def on_colab() -> bool:
-    """Whether this is Colab."""
-    return installed("google-colab") is not None
+    """Whether this is Colab, or Kaggle: there, too, the packages are tuned to each other."""
+    return installed("google-colab") is not None or (settings.KAGGLE / "working").is_dir()
 
 
 def in_notebook() -> bool:
@@ -108,7 +109,7 @@ def check_environment() -> Iterator[Line]:
         yield Line("OK", "environment", "Colab's own, fresh in every session")
     elif ours and (ours / "pyvenv.cfg").is_file() and ours.resolve() != prefix.resolve():
         yield Line("WARN", "environment", f"{who} is {sys.executable}, not the one in {ours}",
-                   f"cd {home} && {activate}")
+                   f'cd "{home}" && {activate}')
     elif (prefix / "conda-meta").is_dir() and not (prefix / "condabin").is_dir():
         yield Line("OK", "environment", f"conda, {prefix}")
     elif sys.prefix != sys.base_prefix:
@@ -120,7 +121,7 @@ def check_environment() -> Iterator[Line]:
     if jupyter and not on_colab() and not in_notebook() and (
             Path(jupyter).parent.resolve() != Path(sys.executable).parent.resolve()):
         yield Line("WARN", "jupyter", f"the command jupyter is another environment's ({jupyter}), "
-                   "and its notebooks would run there", f"{sys.executable} -m jupyter lab")
+                   "and its notebooks would run there", f'"{sys.executable}" -m jupyter lab')
 
 
 def check_python() -> Iterator[Line]:
@@ -129,9 +130,10 @@ def check_python() -> Iterator[Line]:
     if known:
         yield Line("OK", "python", version)
     else:
+        launcher = "py -3.12" if os.name == "nt" else "python3.12"
         yield Line("WARN" if on_colab() else "FIX", "python",
                    f"{version}; the course needs 3.11, 3.12 or 3.13",
-                   OTHER_RUNTIME if on_colab() else "python3.12 -m venv .venv")
+                   OTHER_RUNTIME if on_colab() else f"{launcher} -m venv .venv")
 
 
 def check_packages() -> Iterator[Line]:

@@ -112,6 +112,9 @@ def dots(groups: dict[str, list[float]], xlabel: str, alt: str, log: bool = Fals
     for row, (label, values) in enumerate(groups.items()):
         values = np.asarray(values, dtype=float)
         values = values[~np.isnan(values)]
+        if not len(values):
+            said.append(f"{label}: 0 patients")
+            continue
         spread = np.random.default_rng(0).uniform(-0.15, 0.15, len(values))
         axis.plot(values, row + spread, "o", color=BLUE, alpha=0.6, markersize=5)
         axis.plot([np.median(values)] * 2, [row - 0.3, row + 0.3], color="black")

@@ -1,6 +1,7 @@
 """What can be seen of a training: history.csv, TensorBoard, a progress bar."""
 
 import csv
+import errno
 import shutil
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from course_lib.data import SliceDataset
 from course_lib.errors import CourseError
 from course_lib.predict import write_table
 
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)      # not for lack of room
+
 
 @contextmanager
 def explain_disk(path: Path, what: str) -> Iterator[None]:
@@ -24,6 +27,9 @@ def explain_disk(path: Path, what: str) -> Iterator[None]:
         yield
     except OSError as error:
         free = shutil.disk_usage(next(filter(Path.exists, path.parents))).free
+        if error.errno in REFUSED:
+            raise CourseError(what=f"{what} cannot be written ({error})", where=str(path),
+                              cure="set COURSE_RUNS to a folder that can be written to") from error
         raise CourseError(what=f"{what} cannot be written, {free:,} bytes are free ({error})",
                           where=str(path),
                           cure="make room there, then run the same cell again: it goes on from the "
