@@ -362,6 +362,7 @@ check.dsc_of_patient(dsc_of_patient)
 # - **b** The tutorial chose the best of 100 epochs on the ten patients it reports, and ten patients
 #   can be easy ones; the others are in cross-validation, each patient scored once.
 # - **c** 0.91 is counted in pixels, 0.82 in slices.
+# - **d** The tutorial's DSC counts empty slices as 1.
 
 # %% [markdown] tags=["hints"]
 # - Who chose the epoch, and who was scored?

@@ -1,7 +1,9 @@
 """What can be seen of a training: history.csv, TensorBoard, the bar."""
 
+import errno
 import itertools
 import math
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -148,3 +150,11 @@ def test_the_bar_survives_epochs_with_nothing_to_measure():
         assert bar.postfix == "loss 0.100, DSC nan (best nan)"
         watch.advance(bar, 15, 0.1, [{"prepared_dsc": 0.5}, {"prepared_dsc": math.nan}])
         assert bar.postfix == "loss 0.100, DSC nan (best 0.500)"
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOTDIR])
+def test_a_folder_that_may_not_be_written_to_is_not_taken_for_a_full_disk(tmp_path, number):
+    with pytest.raises(CourseError, match="set COURSE_RUNS|Set COURSE_RUNS") as told:
+        with watch.explain_disk(tmp_path / "run" / "config.json", "the settings"):
+            raise OSError(number, os.strerror(number))
+    assert "Make room" not in str(told.value) and os.strerror(number) in str(told.value)
