@@ -288,7 +288,7 @@ for title, normal in (("per volume", z_score), ("per slice", z_score_slices)):
 
 # %% [markdown]
 # Per slice, the shade of what is not tumour changes more, and the best threshold finds a little
-# less. Both are poor: brightness alone is not enough. On 40 real patients the difference is smaller
+# less. Both are poor: brightness alone is not enough. On 24 real patients the difference is smaller
 # (0.40 against 0.34, and 0.157 against 0.170: docs/results.md). But normalising per volume costs no
 # more, so there is no reason to give this away. (The threshold was chosen on the very patients it
 # is scored on. For comparing two normalisations that is fair; as a score it would be too good: see

@@ -1,5 +1,6 @@
 """The script of lesson 02's saved run takes its networks from the lesson's text."""
 
+import csv
 import importlib.util
 from pathlib import Path
 
@@ -35,3 +36,15 @@ def test_a_renamed_part_of_the_lesson_is_noticed(tmp_path, monkeypatch):
     monkeypatch.setattr(skips, "LESSON", tmp_path / "lesson.py")
     with pytest.raises(AssertionError, match="lesson.py no longer defines wire"):
         skips.from_lesson()
+
+
+def test_the_saved_run_is_there_whole():
+    """Three networks, three seeds, the same patients with each."""
+    saved = CHECKOUT / "course_lib" / "saved" / "lesson_02_skips.csv"
+    how, *lines = saved.read_text("utf-8").splitlines()
+    rows = list(csv.DictReader(lines))
+    assert how.startswith("# benchmarks/skips.py") and {row["network"] for row in rows} == set(
+        skips.JOINS)
+    runs = {(row["network"], row["seed"]) for row in rows}
+    patients = {row["patient"] for row in rows}
+    assert len(runs) == 9 and len(patients) == 12 and len(rows) == 9 * 12

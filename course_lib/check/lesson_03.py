@@ -62,7 +62,7 @@ def whose_score(answer) -> Verdict:
         "a": "both are U-Nets with 32 features at the top",
         "c": "both count pixels of a whole patient; per slice it would be higher still, for empty "
              "slices are easy",
-        "d": "it would explain such a difference, but the tutorial scores each patient's volume as a "
-             "whole; no slice counts for itself"},
+        "d": "it would explain such a difference, but the tutorial scores each patient's volume as "
+             "a whole; no slice counts for itself"},
         remark="reporting the best epoch on the patients that chose it flatters, and with ten "
                "patients the choice of patients decides more than the network")
