@@ -19,10 +19,9 @@ MINUTES = {"00": {"tiny": 0.5, "cpu": 0.8, "gpu": 1.0},
            "01": {"tiny": 0.5, "cpu": 3.0, "gpu": 3.0},
            "02": {"tiny": 0.5, "cpu": 3.0, "gpu": 3.0},
            "03": {"tiny": 0.5, "cpu": 3.5, "gpu": 8.0}}
-# What seconds_per_step gives on the machine of MINUTES, two threads, nothing else running: an
-# estimate, from 0.057 s of CPU time with one thread. To measure it:
-# python -c "from course_lib import doctor; print(doctor.seconds_per_step())"
-PROBE_SECONDS = 0.033
+# What seconds_per_step gives on the machine of MINUTES, two threads, nothing else running. To
+# measure it: python -c "from course_lib import doctor; print(doctor.seconds_per_step())"
+PROBE_SECONDS = 0.064
 TRAINING_SHARE = 0.7    # of a lesson; on real data, 152 of lesson 03's 217 s (docs/results.md)
 
 
