@@ -204,7 +204,7 @@ def test_a_damaged_record_is_told_and_left_alone():
 
 def test_a_forecast_is_shown_beside_the_outcome():
     said = check.forecast("77-try", {"first": 0.5, "second": None}, reason="a guess")
-    assert said == "1 of 2 forecast"
+    assert said == repr(said) == "1 of 2 forecast"
     shown = check.outcome("77-try", {"first": 0.75, "second": 0.25, "third": 1.0})
     assert repr(shown).splitlines() == [
         "first: forecast 0.500, outcome 0.750, off by +0.250",

@@ -34,6 +34,13 @@ class Beside:
                 f"</table>{reason}")
 
 
+class Said(str):
+    """A sentence that a notebook shows without quotation marks."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def _simple(value) -> float | str | None:
     """A value as JSON has it: a number, a word, or None where nothing was said."""
     if is_open(value) or isinstance(value, bool | int | float | str):
@@ -70,10 +77,11 @@ def forecast(name: str, values: dict, reason: str = "") -> str:
     reason = "" if is_open(reason) else str(reason)
     given = sum(value is not None for value in values.values())
     if not given and not reason:                 # what was said before stays
-        return "no forecast: that is allowed, but a guess, even a wrong one, is remembered better"
+        return Said("no forecast: that is allowed, but a guess, even a wrong one, is remembered "
+                    "better")
     record.change("forecasts", name, lambda _: {"values": values, "reason": reason,
                                                 "time": record.now()})
-    return f"{given} of {len(values)} forecast{'' if reason else ', without a reason'}"
+    return Said(f"{given} of {len(values)} forecast{'' if reason else ', without a reason'}")
 
 
 def outcome(name: str, values: dict[str, float]) -> Beside:
