@@ -107,9 +107,9 @@ show.contact_sheet([p.image[s, :, :, 1] for p, s in zip(found, most, strict=True
 
 # %% [markdown]
 # Solid blue is the target, dashed orange what the network predicts for patients it has never seen.
-# Where both lines run together the network is right. Few patients taught it, so expect misses: a
-# tumour that differs little from what surrounds it is hard to find. And two or three test patients
-# say little: others would give another mean. Lesson 03 does it with more patients, lesson 06 says
+# Where both lines run together the network is right. Few patients taught it, so expect misses,
+# even of a tumour that your eye finds at once. And two or three test patients say little: others
+# would give another mean. Lesson 03 does it with more patients, lesson 06 says
 # how many it takes.
 
 # %% [markdown]

@@ -445,7 +445,7 @@ def train_on(train_rows, steps):
     return model.eval()
 
 # %%
-steps = {"tiny": 30, "cpu": 250, "gpu": 1000}[PROFILE]
+steps = {"tiny": 15, "cpu": 250, "gpu": 1000}[PROFILE]
 rows_of = {}
 for title, (train_rows, test_rows) in splits.items():
     model = train_on(train_rows, steps)

@@ -152,7 +152,8 @@ def pictures_page(output: Path, images: Path) -> str:
 def write_reference(folder: Path) -> None:
     """A page for each package and each single file of the library, from their docstrings."""
     folder.mkdir()
-    modules = list(pkgutil.iter_modules(course_lib.__path__))
+    modules = [module for module in pkgutil.iter_modules(course_lib.__path__)
+               if not module.name.startswith("_")]              # __main__ runs when it is imported
     for module in modules:
         exported = "   :imported-members:\n" if module.ispkg else ""
         (folder / f"{module.name}.md").write_text(

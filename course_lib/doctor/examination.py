@@ -13,12 +13,11 @@ from course_lib.doctor import installation, machine
 from course_lib.doctor.report import Line, Report
 from course_lib.errors import CourseError
 
-# What a lesson takes: 00 and 03 measured on two CPU cores (docs/results.md), 01 and 02 estimated;
-# gpu is an estimate.
-MINUTES = {"00": {"tiny": 0.5, "cpu": 0.8, "gpu": 1.0},
-           "01": {"tiny": 0.5, "cpu": 3.0, "gpu": 3.0},
-           "02": {"tiny": 0.5, "cpu": 3.0, "gpu": 3.0},
-           "03": {"tiny": 0.5, "cpu": 3.5, "gpu": 8.0}}
+# What a lesson takes, measured on two CPU cores (docs/results.md); gpu is an estimate.
+MINUTES = {"00": {"tiny": 0.5, "cpu": 0.9, "gpu": 1.0},
+           "01": {"tiny": 0.4, "cpu": 2.0, "gpu": 3.0},
+           "02": {"tiny": 0.3, "cpu": 1.0, "gpu": 2.0},
+           "03": {"tiny": 0.5, "cpu": 3.1, "gpu": 8.0}}
 # What seconds_per_step gives on the machine of MINUTES, two threads, nothing else running. To
 # measure it: python -c "from course_lib import doctor; print(doctor.seconds_per_step())"
 PROBE_SECONDS = 0.064
