@@ -264,7 +264,8 @@ run = train_it(plain)
 print(f"best epoch {run.best['epoch']:.0f}: validation DSC {run.best['prepared_dsc']:.3f}; "
       f"{run.history[-1]['seconds']:.0f} s of training; {run.config['layout']}, "
       f"{run.config['precision']}")
-check.outcome("03-resume", {"whole epochs that are kept": before if before < config.epochs else 1})
+if before < config.epochs:                                # else the training was there already
+    print(check.outcome("03-resume", {"whole epochs that are kept": before}))
 
 # %% [markdown]
 # It goes on after the last whole epoch, with the state of everything as it was then, random
