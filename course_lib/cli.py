@@ -4,18 +4,10 @@ A command imports what it needs when it runs, so that the others start at once.
 """
 
 import argparse
-import importlib.metadata
 import sys
 
+from course_lib import settings
 from course_lib.errors import CourseError
-
-
-def version() -> str:
-    """Of course_lib, as installed."""
-    try:
-        return importlib.metadata.version("course-lib")
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed, runs from its folder"
 
 
 def run_doctor(options: argparse.Namespace) -> int:
@@ -31,7 +23,8 @@ def make_parser() -> argparse.ArgumentParser:
     """All commands; each sets `run`, a function of the options that returns the exit status."""
     parser = argparse.ArgumentParser(prog="course", description="A course in medical image "
                                      "segmentation.")
-    parser.add_argument("--version", action="version", version=f"course_lib {version()}")
+    parser.add_argument("--version", action="version",
+                        version=f"course_lib {settings.own_version()}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="command")
     doctor = commands.add_parser("doctor", help="is this machine ready, and how long will the "
                                                 "lessons take on it?")

@@ -59,7 +59,7 @@ def data_folder() -> Path:
     return home / "data" if home else platformdirs.user_data_path("course_lib")
 
 
-def _working() -> Path | None:
+def kaggle_working() -> Path | None:
     """Kaggle's folder for what a notebook writes; None elsewhere."""
     return KAGGLE / "working" if (KAGGLE / "working").is_dir() else None
 
@@ -68,7 +68,7 @@ def cache_folder() -> Path:
     """Where prepared arrays and generated twins lie; may be deleted at any time."""
     if os.environ.get("COURSE_CACHE"):
         return Path(os.environ["COURSE_CACHE"]).expanduser()
-    home = _working()
+    home = kaggle_working()
     return home / "cache" if home else platformdirs.user_cache_path("course_lib")
 
 
@@ -76,7 +76,7 @@ def runs_folder() -> Path:
     """Where run folders go."""
     if os.environ.get("COURSE_RUNS"):
         return Path(os.environ["COURSE_RUNS"]).expanduser()
-    return (checkout() or _working() or Path.cwd()) / "runs"
+    return (checkout() or kaggle_working() or Path.cwd()) / "runs"
 
 
 def keep_folder() -> Path | None:
@@ -101,6 +101,14 @@ def keep_on_drive() -> None:
     os.environ["COURSE_KEEP"] = str(DRIVE / "MyDrive" / "course-runs")
 
 
+def own_version() -> str:
+    """Of course_lib, as installed."""
+    try:
+        return version("course-lib")
+    except PackageNotFoundError:
+        return "not installed, runs from its folder"
+
+
 def begin(profile: str, on_drive: bool = False) -> str:
     """What a notebook runs on, in one line; where `on_drive`, trainings are kept on Google Drive.
 
@@ -112,10 +120,6 @@ def begin(profile: str, on_drive: bool = False) -> str:
     if on_drive:
         keep_on_drive()
     kept = f", and are kept in {keep_folder()}" if keep_folder() else ""
-    try:
-        ours = version("course-lib")
-    except PackageNotFoundError:
-        ours = "not installed"
     return (f"profile {profile}, device {device()}, {os.cpu_count()} cores, torch "
-            f"{torch.__version__}, course_lib {ours}; runs go to "
+            f"{torch.__version__}, course_lib {own_version()}; runs go to "
             f"{runs_folder()}{kept}")

@@ -6,11 +6,12 @@ back to its start; the old one stays beside it, under its name with date and tim
 
 import argparse
 import json
-import os
 import sys
 import time
 from hashlib import sha256
 from pathlib import Path
+
+from course_lib.data.cache import write_atomically
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 NOTEBOOKS, MINE = CHECKOUT / "notebooks", CHECKOUT / "my-course"
@@ -23,9 +24,7 @@ def checksum(path: Path) -> str:
 
 def replace(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    os.replace(part, path)
+    write_atomically(path, lambda file: file.write(content))
 
 
 def read_record(record: Path) -> dict[str, str]:

@@ -224,6 +224,13 @@ def test_what_is_kept_is_kept_where_trainings_are_kept_too(tmp_path, monkeypatch
         guess("b")
 
 
+def test_a_drive_that_is_not_mounted_is_not_made_into_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_KEEP", str(tmp_path / "drive" / "MyDrive" / "course-runs"))
+    with pytest.warns(UserWarning, match="Set COURSE_KEEP"):
+        assert guess("b").solved
+    assert not (tmp_path / "drive").exists() and record.Summary([guess]).solved == 1
+
+
 def test_two_notebooks_at_once_lose_nothing():
     def work(number):
         for turn in range(5):

@@ -90,3 +90,10 @@ def test_a_failing_notebook_is_kept_and_its_error_told_in_a_plain_line(tmp_path,
     assert error == "ValueError: on purpose"
     kept = (tmp_path / "out" / "07_fails.ipynb").read_text("utf-8")
     assert '"before\\n"' in kept and "on purpose" in kept and '"after\\n"' not in kept
+
+
+def test_the_readme_says_the_same_minutes_as_the_doctor():
+    readme = (CHECKOUT / "README.md").read_text("utf-8")
+    for number, minutes in run.MINUTES.items():
+        row = next(line for line in readme.splitlines() if line.startswith(f"| {number} "))
+        assert f"| {minutes['tiny']:g} / {minutes['cpu']:g}" in row, row

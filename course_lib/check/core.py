@@ -120,8 +120,8 @@ def _difference_of_arrays(found, expected, tolerance: float) -> str | None:
     if close.all():
         return None
     at = tuple(int(i) for i in np.argwhere(~close)[0])
-    return (f"{(~close).mean():.0%} of the values differ; at {at} expected {other[at]:.4g}, "
-            f"you returned {one[at]:.4g}")
+    return (f"{(~close).mean():.0%} of the values differ; at {at} expected {other[at]:.7g}, "
+            f"you returned {one[at]:.7g}")
 
 
 def _short(value, length: int = 60) -> str:

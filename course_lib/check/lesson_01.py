@@ -55,12 +55,11 @@ def _volumes() -> dict[str, tuple]:
             "a constant channel of 0.1": (np.full((4, 8, 8, 2), 0.1, np.float32),)}
 
 
-def _cushioned(image, cushion):
-    """Z-scores as they are often written: the deviation is kept from 0 by something small."""
+def _divided(image, divisor):
+    """Z-scores as they are often written, in float32: by what is made of the deviation."""
     image = image.astype(np.float32)
-    mean, deviation = (part.astype(np.float32)
-                       for part in (image.mean((0, 1, 2)), image.std((0, 1, 2))))
-    return (image - mean) / cushion(deviation)
+    with np.errstate(all="ignore"):
+        return (image - image.mean((0, 1, 2))) / divisor(image.std((0, 1, 2)))
 
 
 def _z(image, axes, shift=True):
@@ -77,15 +76,6 @@ def normalise(answer) -> Verdict:
     """Z-scores per volume and channel, a constant channel all zeros."""
     whole = (0, 1, 2)
 
-    def plain(image, least=0.0):
-        image = image.astype(np.float32)
-        mean, deviation = image.mean(whole), image.std(whole)
-        with np.errstate(all="ignore"):
-            return (image - mean) / np.where(deviation > least, deviation, 1 if least else 0)
-
-    def rounded(image):
-        return plain(image, least=1e-30)
-
     return check_function(
         answer, lambda image: _z(image, whole), _volumes(), tolerance=1e-3,
         slips={
@@ -96,15 +86,15 @@ def normalise(answer) -> Verdict:
             "You averaged over rows and columns of all channels of a slice.":
                 lambda image: _z(image, (1, 2, 3)),
             "A constant channel: its deviation was rounded to something tiny, not 0. Compare its "
-            "maximum and minimum.": rounded,
+            "maximum and minimum.": lambda image: _divided(image, lambda d: np.where(d > 0, d, 1)),
             "A constant channel: adding something tiny to the deviation is not enough, for mean "
             "and deviation are rounded. Compare its maximum and minimum.":
-                lambda image: _cushioned(image, lambda deviation: deviation + 1e-8),
+                lambda image: _divided(image, lambda d: d + 1e-8),
             "A constant channel: a smallest deviation is not enough, for the mean is rounded, too. "
             "Compare its maximum and minimum.":
-                lambda image: _cushioned(image, lambda deviation: np.maximum(deviation, 1e-6)),
+                lambda image: _divided(image, lambda d: np.maximum(d, 1e-6)),
             "A constant channel has standard deviation 0, and 0 / 0 is NaN: divide by 1 there.":
-                plain,
+                lambda image: _divided(image, lambda d: d),
             "You divided by the deviation over n - 1, torch's default; here it is over n, numpy's.":
                 lambda image: (_z(image, whole)
                                * ((n := image[..., 0].size) - 1) ** 0.5 / n ** 0.5

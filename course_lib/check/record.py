@@ -77,14 +77,16 @@ def change(part: str, name: str, make: Callable[[dict], dict]) -> dict:
         kept = read()
         entry = kept[part][name] = make(kept[part].get(name, {}))
         text = json.dumps(kept, indent=1, ensure_ascii=False).encode()
-        for path in _homes() if "unreadable" not in kept else ():
+        for variable, path in zip(("COURSE_RUNS", "COURSE_KEEP"),
+                                  _homes() if "unreadable" not in kept else (), strict=False):
             try:
+                if variable == "COURSE_KEEP":
+                    path.parent.mkdir(exist_ok=True)     # not its parents: see train/keep.py
                 write_atomically(path, lambda file: file.write(text))
             except OSError as error:
-                name = "COURSE_RUNS" if path == _homes()[0] else "COURSE_KEEP"
                 why = error.strerror or error
-                warnings.warn(f"this is not kept: {path} cannot be written ({why}). Set {name} to "
-                              "a folder that can", stacklevel=4)
+                warnings.warn(f"this is not kept: {path} cannot be written ({why}). Set {variable} "
+                              "to a folder that can", stacklevel=4)
     return entry
 
 

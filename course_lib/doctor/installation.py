@@ -47,7 +47,7 @@ def numbers(version: str) -> tuple[int, ...]:
 
 def on_colab() -> bool:
     """Whether this is Colab, or Kaggle: there, too, the packages are tuned to each other."""
-    return installed("google-colab") is not None or (settings.KAGGLE / "working").is_dir()
+    return installed("google-colab") is not None or settings.kaggle_working() is not None
 
 
 def in_notebook() -> bool:
