@@ -1,5 +1,7 @@
 """Errors as sentences: where it is, what is wrong with it, and the cure."""
 
+import re
+
 
 class CourseError(Exception):
     """Something in a call cannot work.
@@ -12,15 +14,31 @@ class CourseError(Exception):
 
     def __init__(self, what: str, where: str, cure: str):
         self.what, self.where, self.cure = what, where, cure
-        super().__init__(f"{where}: {what}. {cure[:1].upper()}{cure[1:].rstrip('.')}.")
+        word = re.match(r"[a-z]+(?=[ ,:;])", cure)          # a plain word; code is left as written
+        sentence = cure[:1].upper() + cure[1:] if word else cure
+        super().__init__(f"{where}: {what}. {sentence.rstrip('.')}.")
 
     def __reduce__(self):
-        return type(self), (self.what, self.where, self.cure), self.__dict__
+        return _rebuild, (type(self), self.__dict__, self.args)
 
 
 class DataError(CourseError, ValueError):
-    """Something in the user's data cannot work, or, where it is not `fatal`, looks wrong."""
+    """Something in the user's data cannot work, or, where it is not `fatal`, looks wrong.
 
-    def __init__(self, what: str, where: str, cure: str, fatal: bool = True):
-        super().__init__(what, where, cure)
-        self.fatal = fatal
+    Args:
+        what, where, cure: as in CourseError; `where` follows from patient and file.
+        patient, file: names of the patient and of the file in their folder; "" for none.
+        fatal: whether the patient cannot be used.
+    """
+
+    def __init__(self, what: str, where: str = "", cure: str = "", *, patient: str = "",
+                 file: str = "", fatal: bool = True):
+        self.patient, self.file, self.fatal = patient, file, fatal
+        super().__init__(what, where or "/".join(filter(None, (patient, file))), cure)
+
+
+def _rebuild(kind: type, fields: dict, arguments: tuple) -> CourseError:
+    """Make an error again from what a pickle holds of it."""
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(fields)
+    return error

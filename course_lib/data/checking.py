@@ -61,7 +61,7 @@ def verify(folder: str | Path) -> Findings:
         return Findings([DataError(error.what, f"/{folder}", error.cure)], patients=0)
     beside = (path for path in folders[0].parent.glob("*/") if path not in folders)
     problems = [DataError(what="a folder without images named …_<slice number>.tif",
-                          where=path.name, cure="restore its images, or move it away", fatal=False)
+                          patient=path.name, cure="restore its images, or move it away", fatal=False)
                 for path in sorted(beside)
                 if path.name not in ("kaggle_3m", "lgg-mri-segmentation")     # a second copy of all
                 and not path.name.startswith((".", "__"))]

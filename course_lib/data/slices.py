@@ -147,7 +147,7 @@ def _outcome(folder: Path, size: int, drop_ends: bool) -> dict | DataError:
     except DataError as error:
         return error
     except OSError as error:
-        return DataError(what=f"cannot be read ({error})", where=folder.name,
+        return DataError(what=f"cannot be read ({error})", patient=folder.name,
                          cure="restore the file, or leave the patient out")
 
 

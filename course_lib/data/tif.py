@@ -69,7 +69,7 @@ def list_slices(folder: Path) -> dict[int, Path]:
             other = found.setdefault(int(match["slice"]), path)
             if other != path:
                 raise DataError(what=f"has the same slice number as {other.name}",
-                                where=f"{folder.name}/{path.name}", cure="keep one of the two")
+                                patient=folder.name, file=path.name, cure="keep one of the two")
     return dict(sorted(found.items()))
 
 
@@ -88,7 +88,7 @@ def _read_tif(path: Path) -> np.ndarray:
             return page.asarray()
     except Exception as error:    # a damaged file can make the reader raise nearly anything
         raise DataError(what=f"cannot be read as tif ({type(error).__name__}: {error})",
-                        where=f"{path.parent.name}/{path.name}",
+                        patient=path.parent.name, file=path.name,
                         cure="fetch this file again, or leave the patient out") from error
 
 
@@ -117,7 +117,7 @@ def _read_stack(files: list[Path], expected: str, fits: Callable,
                      f"{expected}, the same in all slices", "save all slices of a patient in the "
                      "same size: images with three channels, masks with one")
         if found:
-            problems.append(DataError(what=found[0], where=f"{path.parent.name}/{path.name}",
+            problems.append(DataError(what=found[0], patient=path.parent.name, file=path.name,
                                       cure=found[1]))
     return (None if problems or not arrays else np.stack(arrays)), problems
 
@@ -146,7 +146,7 @@ def check_names(folder: Path, files: dict[int, Path], with_target: bool = True) 
         masks = {path for path in folder.iterdir()
                  if (match := NAME.match(path.name)) and match["mask"]}
         expected = {mask_of(path) for path in images}
-        problems = [DataError(what=what, where=f"{folder.name}/{path.name}",
+        problems = [DataError(what=what, patient=folder.name, file=path.name,
                               cure="every <name>.tif needs its <name>_mask.tif, and the reverse; "
                                    "to predict a patient without masks, take with_target=False")
                     for what, paths in (("the mask is missing", expected - masks),
@@ -156,7 +156,7 @@ def check_names(folder: Path, files: dict[int, Path], with_target: bool = True) 
     if gaps:
         problems.append(DataError(
             what=f"slice numbers {gaps[:8]} are missing between {min(files)} and {max(files)}",
-            where=folder.name, cure="fetch the files again; as it is, what lies apart counts as "
+            patient=folder.name, cure="fetch the files again; as it is, what lies apart counts as "
                                     "neighbours", fatal=False))
     return problems
 
@@ -173,7 +173,7 @@ def examine(folder: str | Path, with_target: bool = True) -> tuple[Patient | Non
     except DataError as error:
         return None, [error]
     if not files:
-        return None, [DataError(what="no images named …_<slice number>.tif", where=folder.name,
+        return None, [DataError(what="no images named …_<slice number>.tif", patient=folder.name,
                                 cure="point to a folder with one patient's slices")]
     problems = check_names(folder, files, with_target)
     image, more = _read_stack(list(files.values()), "(H, W, 3)",
@@ -181,7 +181,7 @@ def examine(folder: str | Path, with_target: bool = True) -> tuple[Patient | Non
     problems, target = problems + more, None
     if image is not None and not image.any():
         problems.append(DataError(what=f"all voxels of {len(image)} slices are zero",
-                                  where=folder.name, cure="leave this patient out, or restore its "
+                                  patient=folder.name, cure="leave this patient out, or restore its "
                                                           "images"))
     if with_target:
         masks = [path for path in map(mask_of, files.values()) if os.path.lexists(path)]
@@ -192,7 +192,7 @@ def examine(folder: str | Path, with_target: bool = True) -> tuple[Patient | Non
         problems += more
         if target is not None and target.max() > 1:
             problems += [DataError(what="the mask has values [0, 1], the others [0, 255]",
-                                   where=f"{folder.name}/{path.name}", cure="save all masks alike")
+                                   patient=folder.name, file=path.name, cure="save all masks alike")
                          for path, mask in zip(masks, target, strict=True) if 1 in mask]
     if any(problem.fatal for problem in problems):
         return None, problems
@@ -233,5 +233,5 @@ def digest(image: np.ndarray) -> str:
 
 def same_images(name: str, other: str) -> DataError:
     """The problem that a patient is there twice, under two names."""
-    return DataError(what=f"has the same images as {other}", where=name,
+    return DataError(what=f"has the same images as {other}", patient=name,
                      cure="keep one of the two: on both sides of a split they would leak")
