@@ -1,5 +1,6 @@
 """Errors as sentences: where it is, what is wrong with it, and the cure."""
 
+import operator
 import re
 
 
@@ -35,6 +36,22 @@ class DataError(CourseError, ValueError):
                  file: str = "", fatal: bool = True):
         self.patient, self.file, self.fatal = patient, file, fatal
         super().__init__(what, where or "/".join(filter(None, (patient, file))), cure)
+
+
+def whole_number(value, name: str, where: str, least: int = 1) -> int:
+    """Check an argument that counts something; numpy's integers count as whole numbers.
+
+    Raises:
+        CourseError: it is no whole number (True and "3" are none), or below `least`.
+    """
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < least:
+        raise CourseError(what=f"{name}={value!r}", where=where,
+                          cure=f"give {name} as a whole number from {least} on")
+    return number
 
 
 def _rebuild(kind: type, fields: dict, arguments: tuple) -> CourseError:

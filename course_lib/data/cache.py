@@ -3,8 +3,6 @@
 import hashlib
 import json
 import math
-import os
-import tempfile
 import warnings
 import zlib
 from collections.abc import Callable
@@ -13,56 +11,44 @@ from pathlib import Path
 import numpy as np
 
 from course_lib import settings
+from course_lib.errors import DataError
+from course_lib.files import write_atomically
 
 ALIGNMENT = 64        # bytes; where the first array begins
 NUMBER = 9            # bytes of a number in a cache file: eight hexadecimal digits and a line's end
 
 
-def can_write(folder: Path) -> bool:
-    """Whether files can be made in a folder; it is made where it does not exist."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
-
-
-def write_atomically(path: Path, write: Callable, durable: bool = True) -> None:
-    """Call `write(file)` on a temporary file beside `path`, then put it in its place.
-
-    The bytes are on the disk before the name is (fsync, then rename), so that a reader finds the
-    old file or the new one whole, whenever the power goes. What is checked on reading, and can be
-    made again, need not be `durable`.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    os.chmod(temporary, 0o644)          # mkstemp's 0600 would keep a shared folder from others
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def key(**facts) -> str:
-    """A short name for everything that a prepared array depends on: settings, file names, times."""
+    """Shorten to a name everything that a prepared array depends on: settings and file content."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def fingerprint(files: list[Path]) -> list[list]:
-    """Name, size and time of each file: what tells that one of them has changed."""
-    return [[file.name, status.st_size, status.st_mtime_ns]
-            for file in files for status in [file.stat()]]
+def file_stamps(files: list[Path]) -> list[list[str]]:
+    """List each file's name and a checksum of its bytes.
+
+    Name, size and time are not enough: a mask edited with its time kept, or two files swapped, have
+    the same.
+
+    Raises:
+        DataError: a file cannot be read, or is none (to open a pipe would wait for ever).
+    """
+    return [[file.name, _stamp(file)] for file in files]
+
+
+def _stamp(file: Path) -> str:
+    try:
+        if not file.is_file():
+            raise OSError("it is no regular file")
+        with open(file, "rb", buffering=0) as content:
+            return hashlib.file_digest(content, "blake2b").hexdigest()[:32]
+    except OSError as error:
+        raise DataError(what=f"cannot be read ({error.strerror or error})",
+                        cure="restore the file, or leave the patient out",
+                        patient=file.parent.name, file=file.name) from error
 
 
 def _pack(arrays: dict[str, np.ndarray]) -> list[bytes | np.ndarray]:
-    """What a cache file holds: checksum of what follows, header's length, header, arrays."""
+    """List what a cache file holds: checksum of what follows, header's length, header, arrays."""
     header = json.dumps({name: (array.dtype.str, array.shape) for name, array in arrays.items()})
     header = header.encode() + b" " * (-(len(header) + 2 * NUMBER) % ALIGNMENT)
     parts = [b"%08x\n" % len(header), header, *map(np.ascontiguousarray, arrays.values())]
@@ -73,7 +59,7 @@ def _pack(arrays: dict[str, np.ndarray]) -> list[bytes | np.ndarray]:
 
 
 def _map(path: Path) -> np.ndarray | None:
-    """The bytes of a cache file, read when they are used; None where there is no such file."""
+    """Map a cache file's bytes, read when they are used; None where there is no such file."""
     try:
         return np.memmap(path, dtype=np.uint8, mode="c")         # changes stay in memory
     except (OSError, ValueError):                                # ValueError: it is empty
@@ -81,22 +67,22 @@ def _map(path: Path) -> np.ndarray | None:
 
 
 def _is_whole(content: np.ndarray) -> bool:
-    """Whether each byte is as it was written."""
+    """Tell whether each byte is as it was written."""
     return bytes(content[:NUMBER]) == b"%08x\n" % zlib.crc32(content[NUMBER:])
 
 
 def _unpack(content: np.ndarray) -> dict[str, np.ndarray]:
-    at = 2 * NUMBER + int(bytes(content[NUMBER : 2 * NUMBER]), 16)
+    start = 2 * NUMBER + int(bytes(content[NUMBER : 2 * NUMBER]), 16)
     arrays = {}
-    for name, (kind, shape) in json.loads(bytes(content[2 * NUMBER : at])).items():
+    for name, (kind, shape) in json.loads(bytes(content[2 * NUMBER : start])).items():
         size = math.prod(shape) * np.dtype(kind).itemsize
-        arrays[name] = content[at : at + size].view(kind).reshape(shape)
-        at += size
+        arrays[name] = content[start : start + size].view(kind).reshape(shape)
+        start += size
     return arrays
 
 
 def cached(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The arrays kept under `name`; made, and kept, where there is no whole copy.
+    """Return the arrays kept under `name`; make and keep them where there is no whole copy.
 
     Several processes may ask at once: each makes what it does not find, all find the same.
 
