@@ -1,0 +1,137 @@
+"""What a run folder stores, read back: config.json and checkpoints. No damage goes unnoticed.
+
+A checkpoint is what torch.save writes, followed by a line with the SHA-256 of it all (torch skips
+the checksums of its own format); torch.load reads it as it is. config.json carries its checksum as
+a field.
+"""
+
+import hashlib
+import io
+import json
+import re
+from pathlib import Path
+
+import torch
+
+from course_lib.errors import CourseError
+
+LAYOUT = 2                 # of run folders; 1 is course_lib 0.1's
+SEAL = b"course_lib sha256 "
+SEAL_BYTES = len(SEAL) + 64 + 1
+LOST = {"last.pt": "bring it back from a backup, or begin a new run in another folder",
+        "best.pt": "delete it and call train.fit again with the same settings: it is made again "
+                   "from last.pt where that holds the best epoch"}
+
+
+def config_text(config: dict) -> str:
+    """Write a run's config as JSON, to be read: innermost lists and dicts on one line each."""
+    text = json.dumps({**config, "checksum": _checksum(config)}, indent=1)
+    return re.sub(r"[\[{][^\[\]{}]*[\]}]", lambda part: re.sub(r"\n *", " ", part[0]), text) + "\n"
+
+
+def _checksum(config: dict) -> str:
+    facts = {name: value for name, value in config.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def read_config(folder: Path) -> dict:
+    """Read a run's config.json.
+
+    Raises:
+        CourseError: it is missing, damaged, was edited, or is of another version of course_lib.
+    """
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CourseError(what="there is no config.json", where=str(folder),
+                          cure="point to a folder that train.fit made") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged_config(path, f"cannot be read ({type(error).__name__})") from error
+    if not isinstance(config, dict):
+        raise _damaged_config(path, f"holds a {type(config).__name__}")
+    if config.get("layout") != LAYOUT and ("versions" in config or "layout" in config):
+        raise CourseError(what=f"this run was made by course_lib {_version(config)}, whose run "
+                               "folders are laid out in another way", where=str(path),
+                          cure="use that version for it, or begin a new run in another folder")
+    if config.get("checksum") != _checksum(config):
+        raise _damaged_config(path, "is not as it was written (its checksum does not fit)")
+    return config
+
+
+def _version(config: dict) -> str:
+    versions = config.get("versions")
+    version = versions.get("course-lib") if isinstance(versions, dict) else None
+    return str(version or "of another version")
+
+
+def _damaged_config(path: Path, what: str) -> CourseError:
+    return CourseError(what=f"config.json {what}", where=str(path),
+                       cure="bring it back from a backup, or begin a new run in another folder")
+
+
+def pack(state: dict) -> bytes:
+    """Turn a checkpoint (tensors, numbers, strings, their containers) into sealed bytes."""
+    content = io.BytesIO()
+    torch.save(state, content)
+    seal = hashlib.sha256(content.getbuffer()).hexdigest()
+    content.write(SEAL + seal.encode() + b"\n")
+    return content.getvalue()
+
+
+def unpack(path: Path, run: str) -> dict:
+    """Read a checkpoint, on the CPU. Only tensors, numbers, strings and their containers load.
+
+    Args:
+        path: of last.pt or best.pt.
+        run: the run's id, from its config.json.
+    Raises:
+        CourseError: it is missing, damaged, another run's, or not a checkpoint.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unusable(path, f"cannot be read ({error.strerror or error})") from error
+    whole, seal = content[:-SEAL_BYTES], content[-SEAL_BYTES:]
+    if seal != SEAL + hashlib.sha256(whole).hexdigest().encode() + b"\n":
+        raise _unusable(path, f"is damaged, or was not written by train.fit (the checksum of its "
+                              f"{len(content):,} bytes does not fit)")
+    try:
+        state = torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
+    except Exception as error:      # a file made to harm can make the reader raise nearly anything
+        raise _unusable(path, "holds something else than tensors and numbers, and was not loaded"
+                        ) from error
+    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
+        raise _unusable(path, "is no checkpoint of a run")
+    if state.get("run") != run:
+        raise _unusable(path, "belongs to another run than config.json beside it")
+    return state
+
+
+def _unusable(path: Path, what: str) -> CourseError:
+    return CourseError(what=f"{path.name} {what}", where=str(path),
+                       cure=LOST.get(path.name, LOST["last.pt"]))
+
+
+def load_weights(model: torch.nn.Module, path: Path, run: str) -> dict:
+    """Fill a network from a checkpoint, and return all that the file holds, on the CPU.
+
+    Raises:
+        CourseError: see unpack; or the weights are another network's, or not all numbers.
+    """
+    state = unpack(path, run)
+    try:
+        model.load_state_dict(state["model"])
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise CourseError(what="these are the weights of another network", where=str(path),
+                          cure="pass the network that was trained, or begin a new run") from error
+    if not all_finite(state["model"].values()):
+        raise _unusable(path, "holds weights that are not numbers (NaN or infinity)")
+    return state
+
+
+def all_finite(tensors) -> bool:
+    """Tell whether all values of tensors are numbers; what is no tensor counts as finite."""
+    checks = [value.isfinite().all() for value in tensors
+              if isinstance(value, torch.Tensor) and value.is_floating_point()]
+    return not checks or bool(torch.stack([check.cpu() for check in checks]).all())
