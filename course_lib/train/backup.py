@@ -1,10 +1,10 @@
-"""Runs that outlive the machine: a run folder, kept a second time where the machine cannot lose it.
+"""Backups of runs, for machines that are taken away with their disk.
 
-Colab takes a machine away with its disk. Where COURSE_KEEP names a folder, such as one on Google
-Drive, each checkpoint goes there too, as one file, a generation, with all that the run needs to go
-on. Such folders drop, delay and shorten files. So a copy counts only once it was read back; the
-generation before it stays; and when it is wanted, its checksum is looked at again, for what was
-read back may have come from the machine's own memory. A folder that fails never ends a training.
+Colab does that. Where COURSE_KEEP names a folder, such as one on Google Drive, each checkpoint goes
+there too, as one file, a generation, with all that the run needs to go on. Such folders drop, delay
+and shorten files. So a copy counts only once it was read back; the generation before it stays; and
+when it is wanted, its checksum is looked at again, for what was read back may have come from the
+machine's own memory. A folder that fails never ends a training.
 """
 
 import hashlib
@@ -20,21 +20,23 @@ from contextlib import suppress
 from pathlib import Path
 
 from course_lib import settings
-from course_lib.data.cache import write_atomically
-from course_lib.train import watch
+from course_lib.errors import CourseError
+from course_lib.files import explain_disk, write_atomically
+from course_lib.predict.stored import read_config, unpack
+from course_lib.train import log
+from course_lib.train.folder import FILES, read_history
 
-FILES = ("config.json", "history.csv", "best.pt", "last.pt")     # last.pt last: it is the run
 NAME = re.compile(r"epoch-(\d{6})-(\d{8}-\d{6})-([0-9a-f]{16})\.zip")    # …-<UTC>-<checksum>.zip
 
 
 def checksum(path: Path) -> str:
-    """Sixteen hexadecimal digits of a file's SHA-256."""
+    """Compute sixteen hexadecimal digits of a file's SHA-256."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def generations(home: Path) -> list[Path]:
-    """What is kept in a folder, newest first; nothing where there is no such folder."""
+    """List kept backups, newest first; nothing where there is no such folder."""
     if not home.is_dir():
         return []
     return sorted((path for path in home.iterdir() if NAME.fullmatch(path.name)), reverse=True)
@@ -53,22 +55,28 @@ def _pack(folder: Path, packed: Path) -> None:
                 archive.write(folder / name, name)
 
 
-class Keeper:
-    """Keeps one run's folder in COURSE_KEEP, and brings it back; does nothing where that is unset.
+def _run_of(packed: Path) -> str:
+    """Read the id of the run that a generation holds; "" for a layout without one."""
+    with zipfile.ZipFile(packed) as archive:
+        return json.loads(archive.read("config.json")).get("id", "")
+
+
+class Backup:
+    """A second copy of one run in COURSE_KEEP; does nothing where that is unset.
 
     Args:
         folder: of the run.
     """
 
     def __init__(self, folder: Path):
-        self.folder, self.home, self.good, self.warned = folder, settings.keep_folder(), None, False
-        if self.home:
-            place, runs = folder.resolve(), settings.runs_folder().resolve()
-            inside = place.is_relative_to(runs)
-            self.home = self.home / (place.relative_to(runs) if inside else place.name)
+        self.folder, self.home, self.good, self.warned = folder, None, None, False
+        home = settings.backup_folder()
+        if home and not settings.rank():                 # of several processes the first one writes
+            path, runs = folder.resolve(), settings.runs_folder().resolve()
+            self.home = home / (path.relative_to(runs) if path.is_relative_to(runs) else path.name)
 
     def store(self, epoch: int) -> None:
-        """Keep the run as it is after an epoch; of what is older, all but one is deleted."""
+        """Back the run up as it is after an epoch; of what is older, all but one is deleted."""
         if self.home is None:
             return
         try:
@@ -80,11 +88,11 @@ class Keeper:
                     _delete(path)
             self.good = kept
         except OSError as error:
-            self._warn(f"after epoch {epoch} the run was not kept ({error})")
+            self._warn(f"after epoch {epoch} the run was not backed up ({error})")
 
     def _copy(self, packed: Path, epoch: int) -> Path:
         """Write under another name, read back, compare, rename."""
-        settings.keep_folder().mkdir(exist_ok=True)    # not its parents: Drive is mounted, or isn't
+        settings.backup_folder().mkdir(exist_ok=True)    # not its parents: Drive may not be mounted
         self.home.mkdir(parents=True, exist_ok=True)
         for part in self.home.glob(".part-*"):         # of a session that was cut off
             _delete(part)
@@ -101,26 +109,39 @@ class Keeper:
             raise OSError(f"{kept.name} did not keep its {size:,} bytes")
         return kept
 
-    def restore(self) -> None:
+    def bring_back(self) -> None:
         """Bring back the newest whole generation, and say which, where the run folder has less."""
-        foreign = not (self.folder / "config.json").is_file() and any(self.folder.glob("[!.]*"))
-        if self.home is None or foreign:               # what is not a run is refused after this
+        if self.home is None:
             return
-        here = len(watch.read_history(self.folder)) if (self.folder / "last.pt").is_file() else -1
+        try:
+            run, here = self._look_here()
+        except CourseError:                            # no run, or damaged: refused after this
+            self.home = None
+            return
         with tempfile.TemporaryDirectory() as scratch:
             packed = Path(scratch) / "run.zip"
             passed = self._fetch_newest(packed)
             kept = int(NAME.fullmatch(self.good.name)[1]) if self.good else -1
-            if self.good and here >= 0 and not self._is_this_run(packed):
-                self._warn("another run is kept under this name, so this one is not; give it "
-                           "another folder to have it kept")
+            if self.good and run and _run_of(packed) != run:
+                self._warn("another run is backed up under this name, so this one is not; give it "
+                           "another folder")
                 self.home = None
             elif kept > here:
                 self._unpack(packed, passed)
             elif here > kept:
                 self.store(here)
             elif passed and kept < 0:
-                self._warn(f"no whole copy of the run was found ({'; '.join(passed)})")
+                self._warn(f"no whole copy of the run is there ({'; '.join(passed)})")
+
+    def _look_here(self) -> tuple[str | None, int]:
+        """Look up the id and the epochs of the run in the run folder: None and -1 for none."""
+        if not any(self.folder.glob("[!.]*")):
+            return None, -1
+        run = read_config(self.folder)["id"]
+        try:
+            return run, len(unpack(self.folder / "last.pt", run)["history"])
+        except (CourseError, KeyError):                # missing or damaged: a backup is better
+            return run, -1
 
     def _fetch_newest(self, packed: Path) -> list[str]:
         """Copy the newest whole generation here; returns what is wrong with those after it."""
@@ -139,31 +160,25 @@ class Keeper:
             passed.append(str(error))
         return passed
 
-    def _is_this_run(self, packed: Path) -> bool:
-        with zipfile.ZipFile(packed) as archive:
-            kept = json.loads(archive.read("config.json"))
-        here = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
-        return all(kept.get(field) == here.get(field)
-                   for field in ("data", "model", "loss", "augment", "training"))
-
     def _unpack(self, packed: Path, passed: list[str]) -> None:
         with zipfile.ZipFile(packed) as archive:
             for name in sorted(archive.namelist(), key=FILES.index):
                 content = archive.read(name)
-                with watch.explain_disk(self.folder / name, f"a file of {len(content):,} bytes"):
+                with explain_disk(self.folder / name, f"a file of {len(content):,} bytes"):
                     write_atomically(self.folder / name, lambda file, all=content: file.write(all))
-        rows = watch.read_history(self.folder)
-        with watch.TensorBoard(self.folder, 0) as board:         # all anew; pictures are lost
+        rows = read_history(self.folder)
+        with log.TensorBoard(self.folder, 0) as board:           # all anew; pictures are lost
             for row in rows:
-                board.scalars(row)
+                board.epoch(row, {})
         step = f"step {rows[-1]['step']:.0f}" if rows else "the beginning"
         when = time.strptime(NAME.fullmatch(self.good.name)[2], "%Y%m%d-%H%M%S")
-        print("; ".join([f"{self.folder} is brought back from {self.home}: epoch {len(rows)}, "
-                         f"{step}, kept {time.strftime('%Y-%m-%d %H:%M', when)} UTC", *passed]))
+        print("; ".join([f"{settings.show_path(self.folder)} is brought back from "
+                         f"{settings.show_path(self.home)}: epoch {len(rows)}, {step}, backed up "
+                         f"{time.strftime('%Y-%m-%d %H:%M', when)} UTC", *passed]))
 
     def _warn(self, reason: str) -> None:
-        """Once a training is enough."""
+        """Warn, once a training."""
         if not self.warned:
-            warnings.warn(f"{self.home}: {reason}. The training goes on in {self.folder}.",
-                          stacklevel=2)
+            warnings.warn(f"{settings.show_path(self.home)}: {reason}. The training goes on in "
+                          f"{settings.show_path(self.folder)}.", stacklevel=2)
         self.warned = True

@@ -1,35 +1,30 @@
 """Checkpoints that survive a power cut, and runs that go on where they stopped."""
 
-import io
-import json
 import math
 import random
-from collections.abc import Iterator
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from course_lib import predict
-from course_lib.data.cache import write_atomically
+from course_lib import settings
 from course_lib.errors import CourseError
-from course_lib.train import watch
-from course_lib.train.keep import Keeper
+from course_lib.files import explain_disk, write_atomically
+from course_lib.predict import stored
+from course_lib.train.backup import Backup
+from course_lib.train.folder import write_config, write_history
 
 
-def save(path: Path, state: dict) -> None:
-    """Write a checkpoint whole or not at all; parts that a killed process left are cleared away.
+def write(path: Path, content: bytes) -> None:
+    """Write a sealed checkpoint whole or not at all.
 
     Raises:
         CourseError: it cannot be written; an earlier checkpoint is still there.
     """
-    whole = io.BytesIO()        # in memory first: its size is known, and what fails is the disk
-    torch.save(state, whole)
-    with watch.explain_disk(path, f"the checkpoint of {len(whole.getbuffer()):,} bytes"):
-        for part in path.parent.glob(f".{path.name}-*"):
-            part.unlink()
-        write_atomically(path, lambda file: file.write(whole.getbuffer()))
+    with explain_disk(path, f"the checkpoint of {len(content):,} bytes"):
+        write_atomically(path, lambda file: file.write(content))
 
 
 # numpy's global generator is legacy (NPY002), but losses and augmentations of readers draw from it.
@@ -41,7 +36,7 @@ def seed(number: int) -> None:
 
 
 def random_state() -> dict:
-    """The state of every global random generator, as tensors, numbers and strings."""
+    """Read the state of every global random generator, as tensors, numbers and strings."""
     kind, keys, *position = np.random.get_state()                # noqa: NPY002
     state = {"torch": torch.get_rng_state(), "python": random.getstate(),
              "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), *position]}
@@ -53,7 +48,7 @@ def random_state() -> dict:
 
 
 def set_random_state(state: dict) -> None:
-    """Put every global random generator back to where `random_state` found it."""
+    """Put every global random generator back to a state that `random_state` read."""
     torch.set_rng_state(state["torch"])
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
@@ -67,107 +62,132 @@ def set_random_state(state: dict) -> None:
 
 
 def best(history: list[dict]) -> dict:
-    """The first row with the highest prepared DSC; NaN (nothing to measure) ranks below all."""
+    """Pick the first row with the highest prepared DSC; NaN (nothing to measure) ranks lowest."""
     return max(history, key=lambda row: -1 if math.isnan(row["prepared_dsc"])
                else row["prepared_dsc"])
 
 
 @dataclass
 class State:
-    """All that changes in a training, and the files in the run folder that keep it."""
+    """All that changes in a training, and the files in the run folder that keep it.
+
+    Attributes:
+        folder, run: the run folder, and the run's id.
+        backup: keeps a second copy of the run, where one is wanted.
+    """
 
     folder: Path
+    run: str
     model: torch.nn.Module
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     generator: torch.Generator
     history: list[dict]
-    keeper: Keeper | None = None
+    backup: Backup | None = None
 
-    def save(self) -> None:
+    def pack(self) -> bytes:
+        """Put all that it takes to go on from here into the bytes of a last.pt."""
+        return stored.pack({
+            "run": self.run, "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(),
+            "generator": self.generator.get_state(), "random": random_state(),
+            "history": list(self.history), "device": self.generator.device.type})
+
+    def begin(self, config: dict, beginning: bytes | None) -> None:
+        """Make the run folder, once a first step has worked.
+
+        Args:
+            config: for config.json.
+            beginning: what `pack` gave before that step; None where the run goes on.
+        """
+        if not settings.rank():
+            write_config(self.folder, config)
+            if beginning is not None:
+                self.save(beginning)
+
+    def save(self, packed: bytes) -> None:
         """Write last.pt first: the other files never show an epoch that a resumed run lacks."""
-        save(self.folder / "last.pt", {
-            "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(), "generator": self.generator.get_state(),
-            "random": random_state(), "history": self.history,
-            "device": self.generator.device.type})
-        self._follow()
-        if self.keeper:
-            self.keeper.store(len(self.history))
+        if settings.rank():                              # of several processes the first one writes
+            return
+        write(self.folder / "last.pt", packed)
+        if self.history and best(self.history) is self.history[-1]:
+            self._save_best()
+        write_history(self.folder, self.history)
+        if self.backup:
+            self.backup.store(len(self.history))
 
     def keep(self, row: dict) -> None:
-        """Add an epoch's row to the history, and save."""
+        """Add an epoch's row to the history, and save.
+
+        Raises:
+            CourseError: a weight is not a number; what is saved stays as it was.
+        """
+        if not self.is_finite():                         # before the checkpoint: it stays as it was
+            raise CourseError(what=f"weights are not numbers after step {row['step']}, with "
+                                   f"learning rate {row['learning_rate']:.3g}",
+                              where="train.fit",
+                              cure="take a learning rate ten times smaller, in a new run; the "
+                                   "epochs before this one are kept")
         self.history.append(row)
-        self.save()
+        self.save(self.pack())
+
+    def is_finite(self) -> bool:
+        """Tell whether weights, buffers and the optimizer's averages are all numbers."""
+        averages = [value for state in self.optimizer.state.values() for value in state.values()]
+        return stored.all_finite([*self.model.state_dict().values(), *averages])
 
     def restore(self) -> None:
-        """Go back to last.pt, and bring the other files there if a kill came in between."""
-        stored = predict.load_weights(self.model, self.folder / "last.pt")
-        self.optimizer.load_state_dict(stored["optimizer"])
-        if stored["scaler"]:                             # empty where it was not needed
-            self.scaler.load_state_dict(stored["scaler"])
-        set_random_state(stored["random"])
-        self.history[:] = stored["history"]
-        if stored["device"] == self.generator.device.type:
-            self.generator.set_state(stored["generator"])
-        else:           # a state fits one kind of device only: on another, other draws follow
+        """Go back to last.pt, and bring the other files there if a kill came in between.
+
+        Raises:
+            CourseError: last.pt is damaged, or another run's.
+        """
+        state = stored.load_weights(self.model, self.folder / "last.pt", self.run)
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+            if state["scaler"]:                          # empty where it was not needed
+                self.scaler.load_state_dict(state["scaler"])
+            set_random_state(state["random"])
+            self.history[:] = state["history"]
+            self._restore_generator(state["generator"], state["device"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CourseError(what="last.pt does not hold what it takes to go on",
+                              where=str(self.folder / "last.pt"),
+                              cure=stored.LOST["last.pt"]) from error
+        if not settings.rank():
+            self._repair_best()
+            write_history(self.folder, self.history)
+
+    def _restore_generator(self, state: torch.Tensor, device: str) -> None:
+        """Set the generator; a state fits one kind of device only: elsewhere other draws follow."""
+        if device == self.generator.device.type:
+            self.generator.set_state(state)
+        else:
             self.generator.manual_seed(self.generator.initial_seed() + len(self.history))
-        if len(watch.read_history(self.folder)) != len(self.history):
-            self._follow()
 
-    def _follow(self) -> None:
-        """Bring best.pt and history.csv, in this order, level with last.pt."""
-        if self.history and best(self.history) is self.history[-1]:
-            save(self.folder / "best.pt", {"model": self.model.state_dict(), **self.history[-1]})
-        watch.write_history(self.folder, self.history)
+    def _save_best(self) -> None:
+        write(self.folder / "best.pt", stored.pack(
+            {"run": self.run, "model": self.model.state_dict(), **self.history[-1]}))
 
+    def _repair_best(self) -> None:
+        """Make best.pt again where it is not as it should be, or say that it is lost."""
+        if not self.history:
+            return
+        try:
+            if stored.unpack(self.folder / "best.pt", self.run)["epoch"] == self.best_epoch:
+                return
+            reason = "best.pt is not of the best epoch"
+        except CourseError as error:
+            reason = error.what
+        except KeyError:
+            reason = "best.pt has no epoch"
+        if best(self.history) is self.history[-1]:
+            self._save_best()
+        else:
+            warnings.warn(f"{self.folder}: {reason}. The best epoch, {self.best_epoch:.0f}, is "
+                          "lost: last.pt holds only the last one", stacklevel=4)
 
-def _change(old, new) -> str:
-    """`was 0.001, is 0.01`; of lists, such as the patients, what is missing and what is new."""
-    if isinstance(old, list) and isinstance(new, list):
-        lost = [item for item in old if item not in new]
-        gained = [item for item in new if item not in old]
-        if lost or gained:                                       # else the order is another
-            return f"lost {lost}, gained {gained}"
-    return f"was {old}, is {new}"
-
-
-def _differences(before: dict, now: dict, name: str = "") -> Iterator[str]:
-    """Settings that changed, as `training.learning_rate was 0.001, is 0.01`."""
-    for field in sorted(before.keys() | now.keys()):
-        old, new = before.get(field, "not set"), now.get(field, "not set")
-        if isinstance(old, dict) and isinstance(new, dict):
-            yield from _differences(old, new, f"{name}{field}.")
-        elif old != new:
-            yield f"{name}{field} {_change(old, new)}"
-
-
-def _fresh_name(folder: Path) -> str:
-    number = 2
-    while (folder.parent / f"{folder.name}-{number}").exists():
-        number += 1
-    return f"{folder.name}-{number}"
-
-
-def stored_config(folder: Path, wanted: dict) -> dict | None:
-    """The config.json of a run to go on with; None where the folder is new.
-
-    Raises:
-        CourseError: the run was begun with other settings; each is named. Or the folder holds
-            something else.
-    """
-    path = folder / "config.json"
-    if not path.is_file():
-        if any(not found.name.startswith(".") for found in folder.glob("*")):
-            raise CourseError(what="the folder holds files, but is not a run", where=str(folder),
-                              cure=f"use another folder, such as {_fresh_name(folder)!r}")
-        return None
-    config = json.loads(path.read_text(encoding="utf-8"))
-    wanted = json.loads(json.dumps(wanted))              # a tuple becomes a list, as in the file
-    changed = list(_differences({field: config.get(field) for field in wanted}, wanted))
-    if changed:
-        raise CourseError(what=f"this run was begun with other settings: {'; '.join(changed)}",
-                          where=str(folder),
-                          cure=f"put them back to go on, or begin a new run, such as "
-                               f"{_fresh_name(folder)!r}")
-    return config
+    @property
+    def best_epoch(self) -> float:
+        """The epoch that best.pt should be from."""
+        return best(self.history)["epoch"]

@@ -1,4 +1,4 @@
-"""What a training is done with: settings, schedule, memory layout and precision."""
+"""What a training is done with: all that changes its result, as numbers and names."""
 
 import math
 from dataclasses import dataclass
@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import torch
 
 from course_lib import settings
-from course_lib.errors import CourseError
+from course_lib.errors import CourseError, whole_number
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 SCHEDULES = ("constant", "cosine")
-PRECISIONS = ("float32", "bfloat16", "float16")
-LAYOUTS = ("contiguous", "channels_last")
+SEEDS = 2**32          # numpy's generator takes seeds below
 KEPT_BYTES = 43        # what UNet keeps for its gradients, per pixel and feature, in 16 bits
 
 
@@ -20,20 +19,19 @@ class TrainConfig:
     """What a training is done with. Numbers and names only, stored in config.json.
 
     Attributes:
-        epochs: how many; an epoch is as many draws as there are training slices, and the last
-            incomplete batch is dropped.
-        batch_size: slices per step.
+        epochs: how many.
+        batch_size: slices (in 3D patches) per step.
         learning_rate: of the optimizer, at its highest.
         optimizer: "adam" or "adamw".
         weight_decay: of the optimizer.
         schedule: "constant", or "cosine": up over the first 5 % of the steps, then down to zero.
         seed: of everything random in the training.
-        layout: "contiguous" or "channels_last"; "auto" takes what is faster on the device.
-        precision: "float32", "bfloat16" or "float16"; "auto" likewise.
-        resident: keep the data on the device; "auto" does so where they take less than half of
-            its free memory, else they are streamed from main memory.
-        deterministic: on a GPU, choose algorithms that repeat to the bit; slower. cuBLAS also
-            wants CUBLAS_WORKSPACE_CONFIG=:4096:8 set before Python starts.
+        steps_per_epoch: None takes as many as draw each training slice once; what is left over
+            of a last batch is dropped.
+        clip_norm: largest norm of the gradient; None clips nothing.
+        validate_every: epochs from one validation to the next; the last epoch has one always.
+    Raises:
+        CourseError: names the argument that cannot work.
     """
 
     epochs: int
@@ -43,39 +41,46 @@ class TrainConfig:
     weight_decay: float = 0.0
     schedule: str = "constant"
     seed: int = 42
-    layout: str = "auto"
-    precision: str = "auto"
-    resident: bool | str = "auto"
-    deterministic: bool = False
+    steps_per_epoch: int | None = None
+    clip_norm: float | None = None
+    validate_every: int = 1
 
     def __post_init__(self):
-        for field, value, choices in (("optimizer", self.optimizer, OPTIMIZERS),
-                                      ("schedule", self.schedule, SCHEDULES),
-                                      ("layout", self.layout, (*LAYOUTS, "auto")),
-                                      ("precision", self.precision, (*PRECISIONS, "auto")),
-                                      ("resident", self.resident, (True, False, "auto"))):
-            if value not in choices:
-                raise CourseError(what=f"{field}={value!r}", where="TrainConfig",
-                                  cure=f"use one of {', '.join(map(str, choices))}")
-        if (self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0
-                or not self.weight_decay >= 0):
-            raise CourseError(what=f"epochs={self.epochs}, batch_size={self.batch_size}, "
-                                   f"learning_rate={self.learning_rate}, "
-                                   f"weight_decay={self.weight_decay}", where="TrainConfig",
-                              cure="epochs and batch_size start at 1, the learning rate is above "
-                                   "0, weight decay at least 0")
+        for field, least in (("epochs", 1), ("batch_size", 1), ("validate_every", 1), ("seed", 0)):
+            self._keep(field, whole_number(getattr(self, field), field, "TrainConfig", least))
+        if self.steps_per_epoch is not None:
+            self._keep("steps_per_epoch",
+                       whole_number(self.steps_per_epoch, "steps_per_epoch", "TrainConfig"))
+        if self.seed >= SEEDS:
+            raise CourseError(what=f"seed={self.seed}", where="TrainConfig",
+                              cure=f"take a seed below {SEEDS:,}")
+        self._keep_rate("learning_rate", "above 0", lambda rate: rate > 0)
+        self._keep_rate("weight_decay", "of at least 0", lambda decay: decay >= 0)
+        if self.clip_norm is not None:
+            self._keep_rate("clip_norm", "above 0, or None", lambda norm: norm > 0)
+        for field, choices in (("optimizer", tuple(OPTIMIZERS)), ("schedule", SCHEDULES)):
+            if getattr(self, field) not in choices:
+                raise CourseError(what=f"{field}={getattr(self, field)!r}", where="TrainConfig",
+                                  cure=f"use one of {', '.join(choices)}")
 
+    def _keep(self, field: str, value) -> None:
+        """Store a checked value: numpy's numbers become Python's, as JSON has them."""
+        object.__setattr__(self, field, value)
 
-def describe(thing) -> dict:
-    """Name and arguments of a model, a loss or an augmentation, as config.json keeps them."""
-    if thing is None:
-        return {"name": None}
-    name = getattr(thing, "__name__", type(thing).__name__)
-    return {"name": name, **getattr(thing, "arguments", {})}
+    def _keep_rate(self, field: str, wanted: str, fits) -> None:
+        value = getattr(self, field)
+        try:
+            number = math.nan if isinstance(value, bool | str) else float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not (math.isfinite(number) and fits(number)):
+            raise CourseError(what=f"{field}={value!r}", where="TrainConfig",
+                              cure=f"give {field} as a number {wanted}")
+        self._keep(field, number)
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
-    """The rate at a step of all steps: a function of nothing else, so resuming needs no state."""
+    """Compute the rate at a step of all steps: of nothing else, so resuming needs no state."""
     if config.schedule == "constant":
         return config.learning_rate
     warm = max(1, round(0.05 * steps))
@@ -85,30 +90,8 @@ def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def choose_layout_and_precision(model: torch.nn.Module, config: TrainConfig,
-                                device: torch.device) -> tuple[str, str]:
-    """Fill in "auto", by rules that were measured (benchmarks/README.md).
-
-    Layout: channels_last in 2D on GPU and CPU; contiguous in 3D (channels_last is slower there,
-    pytorch issue 59168) and on mps. Precision: on a GPU bfloat16 from Ampere on, float16 on older
-    ones; on a CPU bfloat16 where the processor computes in it (AMX or AVX512-bf16), for where it
-    only "is supported" it is ten times slower than float32; on mps float32.
-    """
-    is_3d = any(weight.ndim == 5 for weight in model.parameters())
-    layout = "contiguous" if is_3d or device.type == "mps" else "channels_last"
-    precision = "float32"
-    if device.type == "cuda":
-        half = torch.cuda.get_device_capability(device)[0] >= 8
-        precision = "bfloat16" if half else "float16"
-    elif device.type == "cpu":
-        can = getattr(torch.cpu, "get_capabilities", dict)()          # not in every torch
-        precision = "bfloat16" if can.get("amx_bf16") or can.get("avx512_bf16") else "float32"
-    return (layout if config.layout == "auto" else config.layout,
-            precision if config.precision == "auto" else config.precision)
-
-
 def fitting_batch(features: int, size: int, batch_size: int = 16) -> tuple[int, int]:
-    """Batch size and slice size with which a 2D UNet trains in a third of a GPU's free memory.
+    """Choose batch and slice size with which a 2D UNet trains in a third of a GPU's free memory.
 
     The rest is for data, gradients on their way and cuDNN. First the batch is halved, down to 4,
     for batch normalisation needs a few slices; then the size, down to 64. Other devices than

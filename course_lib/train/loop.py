@@ -1,33 +1,30 @@
-"""One training loop: drawn slices, augmented on the device, exact to the bit when it goes on."""
+"""One training loop: drawn batches, augmented on the device, exact to the bit when it goes on."""
 
-import json
 import math
 import time
-import zlib
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn import functional
 
-from course_lib import predict, settings
-from course_lib.data import SliceDataset
-from course_lib.data.cache import write_atomically
+from course_lib import settings
+from course_lib.compute import AUTO, Compute
 from course_lib.errors import CourseError
-from course_lib.train import checkpoint, keep, watch
-from course_lib.train.config import (
-    OPTIMIZERS,
-    TrainConfig,
-    choose_layout_and_precision,
-    describe,
-    learning_rate,
-)
+from course_lib.predict import predictor, stored
+from course_lib.train import checkpoint, log
+from course_lib.train import folder as run_folder
+from course_lib.train.backup import Backup
+from course_lib.train.config import OPTIMIZERS, TrainConfig, learning_rate
+from course_lib.train.door import check_arguments, check_data, check_network
 
 # As cuda, mps, cuDNN, and the CPU on Linux and on Windows say it; not "illegal memory access".
 OUT_OF_MEMORY = ("out of memory", "alloc_failed", "allocate memory", "not enough memory")
+ONE_VALUE = "more than 1 value per channel"      # as batch normalisation says it
 
 
 @dataclass(frozen=True)
@@ -51,116 +48,63 @@ class Run:
         return checkpoint.best(self.history)
 
 
-def _check(training: SliceDataset, validation: SliceDataset, config: TrainConfig) -> None:
-    shared = set(training.patients) & set(validation.patients)
-    if shared:
-        raise CourseError(what=f"{len(shared)} patients are in training and validation, "
-                               f"the first is {min(shared)}", where="train.fit",
-                          cure="split by patient: data.split_patients")
-    twins = set(training.digests.values()) & set(validation.digests.values())
-    if twins:
-        names = [next(name for name, found in part.digests.items() if found == min(twins))
-                 for part in (training, validation)]
-        raise CourseError(what=f"{names[0]} in training and {names[1]} in validation have the "
-                               "same images", where="train.fit",
-                          cure="it is one patient under two names: keep one of them")
-    if training.geometry != validation.geometry:
-        raise CourseError(what=f"training was prepared with {training.geometry}, validation "
-                               f"with {validation.geometry}", where="train.fit",
-                          cure="prepare both alike")
-    for name, dataset in (("training", training), ("validation", validation)):
-        if dataset.targets.max() > 1:
-            raise CourseError(what=f"{name} targets go up to {int(dataset.targets.max())}, "
-                                   "and overlap losses would turn negative", where="train.fit",
-                              cure="bring masks to 0 and 1")
-    if len(training) < config.batch_size:
-        raise CourseError(what=f"batch_size={config.batch_size}, but only {len(training)} training "
-                               "slices", where="train.fit", cure="take a smaller batch_size")
-
-
-def _fits(dataset: SliceDataset, device: torch.device) -> bool:
-    """Whether the data take less than half of the device's free memory."""
-    if device.type != "cuda":
-        return True                                      # they are in main memory already
-    free, _ = torch.cuda.mem_get_info(device)
-    return dataset.images.nbytes + dataset.targets.nbytes < free / 2
-
-
-def _place(dataset: SliceDataset, device: torch.device,
-           resident: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Images and targets, where they stay while training, and sampling weights, on the device."""
-    home = device if resident else torch.device("cpu")
-    weights = dataset.sampling_weights().float()
-    return dataset.images.to(home), dataset.targets.to(home), weights.to(device)
-
-
-def batches(images: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, batch_size: int,
-            generator: torch.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """One epoch of drawn batches, on the generator's device; images float16, targets uint8.
+def training_step(model: torch.nn.Module, image: torch.Tensor, target: torch.Tensor, *,
+                  loss_fn: Callable, optimizer: torch.optim.Optimizer,
+                  scaler: torch.amp.GradScaler, compute: Compute,
+                  clip_norm: float | None = None) -> torch.Tensor:
+    """Take one step: forward, loss, backward, clip, step.
 
     Args:
-        images, targets: the data set's, on the device, or in main memory to be streamed.
-        weights: (N,), the data set's sampling_weights, on the device.
+        image: (B, C, …); target: (B, 1, …) label map; both on the model's device.
+        scaler: scales the loss in float16, where small gradients would vanish; else disabled.
+        clip_norm: largest norm of the gradient, or None.
+    Returns:
+        The loss before the step, a scalar without gradient.
     """
-    device = generator.device
-    steps = len(images) // batch_size
-    drawn = torch.multinomial(weights, steps * batch_size, replacement=True, generator=generator)
-    for rows in drawn.to(images.device).split(batch_size):
-        yield images[rows].to(device), targets[rows].to(device)
+    with compute.autocast(image.device):
+        logits = model(image.float())                        # (B, out_channels, …)
+    loss = weighted_loss(loss_fn, logits, target)
+    optimizer.zero_grad()
+    scaler.scale(loss).backward()
+    if clip_norm is not None:
+        scaler.unscale_(optimizer)                           # the norm is of the true gradient
+        torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    scaler.step(optimizer)
+    scaler.update()
+    return loss.detach()
 
 
-def _begin(model, training, validation, loss, augment, config, folder, device) -> dict:
-    """The run's config: a stored one that fits, or a new one, written to config.json."""
-    wanted = {
-        "data": {"geometry": training.geometry, "training": training.patients,
-                 "validation": validation.patients,
-                 "targets": [zlib.crc32(part.targets.numpy()) for part in (training, validation)]},
-        "model": describe(model), "loss": describe(loss), "augment": describe(augment),
-        "training": asdict(config),
-    }
-    stored = checkpoint.stored_config(folder, wanted)
-    if stored and (stored["device"] == device.type
-                   or len(watch.read_history(folder)) == config.epochs):
-        return stored
-    layout, precision = choose_layout_and_precision(model, config, device)
-    resident = _fits(training, device) if config.resident == "auto" else config.resident
-    versions = {name: version(name)
-                for name in ("course-lib", "torch", "numpy", "scipy")}
-    chosen = {**wanted, "device": device.type, "layout": layout, "precision": precision,
-              "resident": resident, "threads": torch.get_num_threads(), "versions": versions}
-    text = json.dumps(chosen, indent=1).encode()
-    with watch.explain_disk(folder / "config.json", "the settings"):
-        write_atomically(folder / "config.json", lambda file: file.write(text))
-    return chosen
+def weighted_loss(loss_fn: Callable, logits: torch.Tensor | list[torch.Tensor],
+                  target: torch.Tensor) -> torch.Tensor:
+    """Compute the loss; of a list of logits, finest first (deep supervision), the weighted mean.
 
-
-def _start(model: torch.nn.Module, config: TrainConfig, chosen: dict, folder: Path,
-           device: torch.device, keeper: keep.Keeper) -> checkpoint.State:
-    """The state a new run begins with, or an interrupted one goes on from."""
-    checkpoint.seed(config.seed)
-    torch.use_deterministic_algorithms(config.deterministic, warn_only=True)
-    torch.backends.cudnn.benchmark = not config.deterministic
-    model.to(device, memory_format=predict.memory_format(model, chosen["layout"]))
-    optimizer = OPTIMIZERS[config.optimizer](model.parameters(), lr=config.learning_rate,
-                                             weight_decay=config.weight_decay)
-    scaler = torch.amp.GradScaler(device.type, enabled=chosen["precision"] == "float16")
-    generator = torch.Generator(device).manual_seed(config.seed)
-    state = checkpoint.State(folder, model, optimizer, scaler, generator, [], keeper)
-    if (folder / "last.pt").is_file():
-        state.restore()
-    else:
-        state.save()                                     # the weights that the run began with
-    return state
+    Each level counts half of the one before, against the target at its size (nearest voxel).
+    Source: nnU-Net (Isensee et al. 2021, doi:10.1038/s41592-020-01008-z), which also leaves out
+    the coarsest level.
+    """
+    if isinstance(logits, torch.Tensor):
+        return loss_fn(logits, target)
+    weights = [0.5 ** level for level in range(len(logits))]
+    parts = [weight * loss_fn(part, target if part.shape[2:] == target.shape[2:] else
+                              functional.interpolate(target.float(), part.shape[2:]).to(
+                                  target.dtype))
+             for weight, part in zip(weights, logits, strict=True)]
+    return sum(parts) / sum(weights)
 
 
 @contextmanager
-def _explain_memory(device: torch.device, config: TrainConfig, size: int) -> Iterator[None]:
-    """Turn torch's out-of-memory errors (a RuntimeError on every device) into a sentence."""
+def _explain_limits(device: torch.device, config: TrainConfig, preparation: dict) -> Iterator[None]:
+    """Turn torch's errors for too little memory, and for too small a batch, into sentences."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
+        if ONE_VALUE in str(error):
+            raise CourseError(what=f"batch_size={config.batch_size} leaves a single value to "
+                                   "normalise", where="train.fit",
+                              cure="take a batch_size of at least 2, or larger slices") from error
         if not any(words in str(error).lower() for words in OUT_OF_MEMORY):
             raise
+        size = preparation.get("size", preparation)
         raise CourseError(what=f"out of memory on {device.type} with "
                                f"batch_size={config.batch_size}, size={size}", where="train.fit",
                           cure=f"take batch_size={max(1, config.batch_size // 2)}, smaller slices "
@@ -169,94 +113,201 @@ def _explain_memory(device: torch.device, config: TrainConfig, size: int) -> Ite
 
 
 def _finite_mean(losses: list[torch.Tensor], step: int, rate: float) -> float:
-    """Mean of an epoch's losses so far, the last of them from this step (counted from 1)."""
+    """Average an epoch's losses so far, the last of them from this step (counted from 1)."""
     values = torch.stack(losses).cpu()
     bad = (~values.isfinite()).nonzero()
     if len(bad):
         first = int(bad[0])
-        raise CourseError(what=f"the loss is {values[first].item()} at step "
-                               f"{step - len(losses) + 1 + first}, with learning rate {rate:g}",
+        raise CourseError(what=f"loss is {values[first].item()} at step "
+                               f"{step - len(losses) + first + 1}, with learning rate {rate:.3g}",
                           where="train.fit",
-                          cure="take a learning rate ten times smaller, or precision='float32', "
-                               "in a new run; the epochs so far are kept")
+                          cure="take a learning rate ten times smaller, in a new run; the epochs "
+                               "so far are kept")
     return values.mean().item()
 
 
 @torch.no_grad()
-def _validate(model: torch.nn.Module, dataset: SliceDataset, loss_fn, config: TrainConfig,
-              precision: str) -> tuple[torch.Tensor, dict]:
-    """Logits of all slices; loss as mean over batches of neighbours, DSC as mean over patients."""
-    logits = predict.predict_logits(model, dataset.images, precision=precision,
-                                    batch_size=config.batch_size)
-    parts = zip(*(whole.split(config.batch_size) for whole in (logits, dataset.targets)),
-                strict=True)
-    losses = [loss_fn(part, target).item() for part, target in parts]
-    scores = [score for score in predict.prepared_dsc(logits, dataset).values()
-              if not math.isnan(score)]
-    return logits, {"validation_loss": float(np.mean(losses)),
-                    "prepared_dsc": float(np.mean(scores)) if scores else math.nan,
-                    "patients_scored": len(scores)}
+def _validate(model: torch.nn.Module, dataset, loss_fn: Callable, config: TrainConfig,
+              compute: Compute, postprocess: str | None,
+              pictures: bool) -> tuple[dict, dict[str, np.ndarray]]:
+    """Score each validation patient, one in memory at a time.
+
+    Returns:
+        validation_loss, the mean over batches; prepared_dsc, the mean over the patients with
+        something to measure; patients_scored, how many these are. And pictures of up to four.
+    Raises:
+        CourseError: a logit is not a number.
+    """
+    losses, scores, drawn = [], [], {}
+    for name in dataset.patients:
+        ready = dataset.prepared(name)
+        logits = predictor.predict_logits(model, ready.image, compute=compute,
+                                          batch_size=config.batch_size)
+        losses += [loss_fn(part, target).item() for part, target in zip(
+            logits.split(config.batch_size), ready.target.split(config.batch_size), strict=True)]
+        if not (stored.all_finite([logits]) and math.isfinite(losses[-1])):
+            raise CourseError(what="the network's output is not a number", where=name,
+                              cure="take a learning rate ten times smaller, in a new run; the "
+                                   "epochs before this one are kept")
+        mask = predictor.prepared_masks(logits, postprocess)
+        scores.append(predictor.mean_dsc(mask, ready.target, dataset.labels))
+        if pictures and ready.image.ndim == 4 and len(drawn) < 4:        # of 2D slices
+            drawn[name] = log.draw(ready, mask)
+    measured = [score for score in scores if not math.isnan(score)]
+    return {"validation_loss": float(np.mean(losses)),
+            "prepared_dsc": float(np.mean(measured)) if measured else math.nan,
+            "patients_scored": len(measured)}, drawn
 
 
-def fit(model: torch.nn.Module, training: SliceDataset, validation: SliceDataset, *,
-        loss: torch.nn.Module, augment: Callable | None, config: TrainConfig,
-        folder: str | Path) -> Run:
+NOT_VALIDATED = {"validation_loss": math.nan, "prepared_dsc": math.nan, "patients_scored": 0}
+
+
+def _choose_compute(config: dict | None, wanted: Compute, model: torch.nn.Module, training,
+                    device: torch.device) -> Compute:
+    """Resolve "auto": as the run was begun, where it goes on on the same kind of device."""
+    if config and config["compute"]["device"] == device.type:
+        begun = {field.name: config["compute"][field.name] for field in fields(Compute)}
+        wanted = replace(wanted, **{name: value for name, value in begun.items()
+                                    if getattr(wanted, name) == AUTO})
+    parts = map(training.prepared, training.patients)
+    size = sum(part.image.nbytes + part.target.nbytes for part in parts)
+    return wanted.resolve(model, device, size)
+
+
+def _warn_of_other_bits(config: dict, facts: dict) -> dict:
+    """Warn where a run goes on on another machine or in another way; returns the new config."""
+    now = facts | run_folder.versions()
+    before = config["compute"] | config["versions"]
+    changed = [f"{name} {before.get(name)} → {value}" for name, value in now.items()
+               if before.get(name) != value]
+    if changed:
+        warnings.warn(f"this run goes on in another way ({', '.join(changed)}): bits may differ "
+                      "from an unbroken one", stacklevel=4)
+    return {**config, "compute": facts, "versions": run_folder.versions()}
+
+
+def _make_state(model: torch.nn.Module, config: TrainConfig, compute: Compute, folder: Path,
+                run: str, device: torch.device, backup: Backup) -> checkpoint.State:
+    """Make the state that a new run begins with."""
+    checkpoint.seed(config.seed)
+    torch.use_deterministic_algorithms(compute.deterministic, warn_only=True)
+    torch.backends.cudnn.benchmark = not compute.deterministic
+    optimizer = OPTIMIZERS[config.optimizer](model.parameters(), lr=config.learning_rate,
+                                             weight_decay=config.weight_decay)
+    scaler = torch.amp.GradScaler(device.type, enabled=compute.precision == "float16")
+    generator = torch.Generator(device).manual_seed(config.seed)
+    return checkpoint.State(folder, run, model, optimizer, scaler, generator, [], backup)
+
+
+def _show_finished(folder: Path, config: dict, model: torch.nn.Module) -> Run | None:
+    """Show a run whose last.pt is lost, from what is left of it; None where last.pt is there.
+
+    Raises:
+        CourseError: it was not finished, so it cannot go on.
+    """
+    if (folder / "last.pt").is_file():
+        return None
+    history = run_folder.read_history(folder)
+    if len(history) < config["training"]["epochs"]:
+        raise CourseError(what="last.pt is not there, and without it the run cannot go on",
+                          where=str(folder), cure="bring it back from a backup, or begin a new "
+                          f"run, such as {run_folder.fresh_name(folder)!r}")
+    stored.load_weights(model, folder / "best.pt", config["id"])
+    warnings.warn(f"{folder}: last.pt is lost. The run is finished, and shown from history.csv; "
+                  "the model has the weights of best.pt", stacklevel=3)
+    return Run(folder, config, history)
+
+
+def _train(state: checkpoint.State, training, validation, loss_fn: Callable,
+           augment: Callable | None, config: TrainConfig, compute: Compute, *,
+           steps_per_epoch: int, chosen: dict) -> None:
+    """Train from a state to the last epoch; `chosen` is written to config.json after a step."""
+    model, generator, history = state.model, state.generator, state.history
+    steps, step = config.epochs * steps_per_epoch, len(history) * steps_per_epoch
+    clock = time.perf_counter() - (history[-1]["seconds"] if history else 0)
+    beginning = None if history or (state.folder / "last.pt").is_file() else state.pack()
+    first = step + 1
+    with log.TensorBoard(state.folder, step) as board, log.progress_bar(steps, step) as bar:
+        for epoch in range(len(history) + 1, config.epochs + 1):
+            model.train()
+            losses = []
+            for image, target in training.batches(config.batch_size, steps_per_epoch, generator,
+                                                  compute=compute):
+                rate = learning_rate(config, step, steps)
+                state.optimizer.param_groups[0]["lr"] = rate
+                if augment:
+                    image, target = augment(image, target, generator)
+                losses.append(training_step(
+                    model, image, target, loss_fn=loss_fn, optimizer=state.optimizer,
+                    scaler=state.scaler, compute=compute, clip_norm=config.clip_norm))
+                step += 1
+                if step == first:
+                    _finite_mean(losses, step, rate)
+                    state.begin(chosen, beginning)
+                if step % 10 == 0:                           # looking at a loss waits for a GPU
+                    log.advance(bar, step, _finite_mean(losses, step, rate), history)
+            row = {"epoch": epoch, "step": step, "training_loss": _finite_mean(losses, step, rate)}
+            scores, pictures = NOT_VALIDATED, {}
+            if epoch % config.validate_every == 0 or epoch == config.epochs:
+                scores, pictures = _validate(
+                    model, validation, loss_fn, config, compute, chosen["postprocess"],
+                    pictures=epoch % max(1, config.epochs // 5) == 0)
+            row |= scores | {"learning_rate": rate, "seconds": time.perf_counter() - clock}
+            board.epoch(row, pictures)
+            state.keep(row)
+            log.advance(bar, step, row["training_loss"], history)
+
+
+def fit(model: torch.nn.Module, training, validation, *, loss: Callable, augment: Callable | None,
+        config: TrainConfig, folder: str | Path, compute: Compute | None = None,
+        postprocess: str | None = "largest_component") -> Run:
     """Train, watch, keep; or go on with a run that was interrupted; or show a finished one.
 
     After each epoch validation patients are scored on the prepared grid; last.pt (all it takes to
     go on) and best.pt (highest mean DSC) are written. Called again it goes on after the last whole
     epoch, and ends the same, on a CPU to the bit (same machine, versions, threads, layout and
-    precision). Where COURSE_KEEP names a folder, the run is kept there, and brought back, as well.
+    precision). A run exists from its first step on: what fails before leaves nothing behind. Where
+    COURSE_KEEP names a folder, the run is backed up there, and brought back, as well.
 
     Args:
-        model: returns logits; ends with the last epoch's weights (predict.load has the best).
-        training, validation: data sets of different patients, prepared alike.
+        model: returns logits, one tensor, or a list, finest first, while it trains; ends with the
+            last epoch's weights (predict.load has the best).
+        training, validation: data sets (see docs) of different patients, prepared alike.
         loss: (logits, target) -> scalar.
         augment: (image, target, generator) -> (image, target), or None.
-        config: numbers and names.
+        config: what it is trained with.
         folder: of the run; made where it does not exist.
+        compute: how it is computed; None chooses for the device.
+        postprocess: "largest_component" of each label, or None: used to score and to predict.
     Raises:
-        CourseError: settings changed, the loss is not a number, or memory ran out; see its cure.
+        CourseError: something cannot work, settings or data changed, the folder is in use or
+            damaged, a number is not finite, or memory ran out; see its cure.
     """
-    folder, device, loss_fn = Path(folder), settings.device(), loss
-    _check(training, validation, config)
-    keeper = keep.Keeper(folder)
-    keeper.restore()
-    chosen = _begin(model, training, validation, loss, augment, config, folder, device)
-    state = _start(model, config, chosen, folder, device, keeper)
-    run = Run(folder, chosen, state.history)
-    if len(run.history) == config.epochs:
-        return run
-
-    per_epoch = len(training) // config.batch_size
-    steps, step = config.epochs * per_epoch, len(run.history) * per_epoch
-    clock = time.perf_counter() - (run.history[-1]["seconds"] if run.history else 0)
-    with (_explain_memory(device, config, training.geometry["size"]),
-          watch.TensorBoard(folder, step) as board, watch.progress_bar(steps, step) as bar):
-        source = _place(training, device, chosen["resident"])
-        for epoch in range(len(run.history) + 1, config.epochs + 1):
-            model.train()
-            losses = []
-            for image, target in batches(*source, config.batch_size, state.generator):
-                rate = learning_rate(config, step, steps)
-                state.optimizer.param_groups[0]["lr"] = rate
-                if augment:
-                    image, target = augment(image, target, state.generator)
-                with predict.autocast(device, chosen["precision"]):
-                    logits = model(image.float())            # (B, 1, H, W)
-                batch_loss = loss_fn(logits, target)
-                state.optimizer.zero_grad()
-                state.scaler.scale(batch_loss).backward()    # scales in float16 only
-                state.scaler.step(state.optimizer)
-                state.scaler.update()
-                losses.append(batch_loss.detach())
-                step += 1
-                if step % 10 == 0:                           # looking at a loss waits for a GPU
-                    watch.advance(bar, step, _finite_mean(losses, step, rate), run.history)
-            row = {"epoch": epoch, "step": step, "training_loss": _finite_mean(losses, step, rate)}
-            logits, scores = _validate(model, validation, loss_fn, config, chosen["precision"])
-            row |= scores | {"learning_rate": rate, "seconds": time.perf_counter() - clock}
-            board.epoch(row, validation, logits, pictures=epoch % max(1, config.epochs // 5) == 0)
-            state.keep(row)
-            watch.advance(bar, step, row["training_loss"], run.history)
-    return run
+    folder, device = Path(folder).expanduser(), settings.device()
+    compute = compute or Compute()
+    check_arguments(model, loss, augment, config, compute, postprocess)
+    slices = check_data(training, validation, config)
+    wanted = run_folder.wanted_config(model, training, validation, loss, augment, config,
+                                      postprocess)
+    with run_folder.hold(folder), _explain_limits(device, config, training.preparation):
+        backup = Backup(folder)
+        backup.bring_back()
+        begun = run_folder.stored_config(folder, wanted)
+        shown = _show_finished(folder, begun, model) if begun else None
+        if shown:
+            return shown
+        run_folder.clear_leftovers(folder)
+        compute = _choose_compute(begun, compute, model, training, device)
+        chosen = begun or run_folder.new_config(wanted, compute.facts(device))
+        model.to(device, memory_format=compute.memory_format(model))
+        if not begun:
+            check_network(model, training, device, compute)
+        state = _make_state(model, config, compute, folder, chosen["id"], device, backup)
+        if begun:
+            state.restore()
+            if len(state.history) == config.epochs:
+                return Run(folder, begun, state.history)
+            chosen = _warn_of_other_bits(begun, compute.facts(device))
+        _train(state, training, validation, loss, augment, config, compute,
+               steps_per_epoch=config.steps_per_epoch or slices // config.batch_size, chosen=chosen)
+    return Run(folder, chosen, state.history)
