@@ -28,7 +28,7 @@ def filling(image, target, generator):
     return tests.noisy(image, target, generator)
 
 
-filling.__name__ = "noisy"
+filling.__wrapped__ = tests.noisy          # to the run it is the same augmentation
 try:
     tests.fit(disk / "run", parts, change=filling)
 except CourseError as error:
@@ -36,7 +36,6 @@ except CourseError as error:
 state = torch.load(disk / "run" / "last.pt", weights_only=True)
 print("EPOCHS", len(state["history"]), "PARTS", len(list((disk / "run").glob(".*"))))
 (disk / "film").unlink()
-tests.event_file_writer.time = tests.seconds_from(1_900_000_000)
 tests.fit(disk / "run", parts, weights=1)
 tests.assert_same_run(disk / "run", Path(sys.argv[3]))
 print("SAME")

@@ -12,14 +12,14 @@ import test_resume as tests
 import torch
 import torch.utils.tensorboard
 
-from course_lib import predict, settings
-from course_lib.train import checkpoint
+from course_lib import settings
+from course_lib.compute import Compute
+from course_lib.train import checkpoint, loop
 
 torch.set_num_threads(1)
 torch.optim.Adam([torch.zeros(1)])          # loads the rest of torch, once for all forks
 settings.device = lambda: torch.device("cpu")
 parts, home, resident = tests.split(sys.argv[1]), Path(sys.argv[2]), sys.argv[4] == "True"
-tries = itertools.count(1)
 
 
 def die(*_):
@@ -67,7 +67,6 @@ def torn(write_atomically, at):
 
 def train(folder, weights, point):
     """One process. Returns whether it was killed."""
-    tests.event_file_writer.time = tests.seconds_from(1_800_000_000 + 1000 * next(tries))
     child = os.fork()
     if child:
         if point and point[0] == "seconds":
@@ -80,14 +79,15 @@ def train(folder, weights, point):
             step = torch.optim.Adam.step
             torch.optim.Adam.step = dying(step, at)
         elif where == "validation":
-            predict.prepared_dsc = dying(predict.prepared_dsc, at)
+            loop._validate = dying(loop._validate, at)
         elif where == "half":                       # half of a checkpoint's bytes are there
             checkpoint.write_atomically = torn(checkpoint.write_atomically, at)
         elif where == "save":                       # the bytes are there, the name is not
             os.fsync = dying(os.fsync, at, after=True)
         elif where == "saved":                      # this file is there, the next is not
             os.replace = dying(os.replace, at, after=True)
-        tests.fit(folder, parts, weights=weights, epochs=4, resident=resident)
+        tests.fit(folder, parts, weights=weights, epochs=4,
+                  compute=Compute("contiguous", "float32", resident))
         os._exit(0)
     except BaseException:
         import traceback

@@ -1,7 +1,6 @@
 """A run outlives the machine it was begun on, and no folder, however bad, ends a training."""
 
 import errno
-import json
 import os
 import re
 import shutil
@@ -10,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tensorboard.summary.writer import event_file_writer
 from test_resume import assert_same_run, dropout_net, fit, interrupting, noisy, split
-from test_watch import seconds_from
 
 from course_lib import settings, train
+from course_lib.compute import Compute
 from course_lib.errors import CourseError
-from course_lib.train import keep
+from course_lib.predict import stored
+from course_lib.train import backup
 
 pytestmark = pytest.mark.usefixtures("on_the_cpu")
 GONE = OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))      # what a lost mount says
@@ -25,7 +24,6 @@ GONE = OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))      # what a lost m
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch) -> Path:
     """Where this test's run is kept: it lies in COURSE_RUNS and is called run."""
-    monkeypatch.setattr(event_file_writer, "time", seconds_from(1_800_000_000))
     (tmp_path / "drive").mkdir()
     monkeypatch.setenv("COURSE_KEEP", str(tmp_path / "drive" / "course-runs"))
     return tmp_path / "drive" / "course-runs" / "run"
@@ -43,11 +41,11 @@ def parts(tif_folder):
 
 def epochs(home):
     """Of all generations, newest first."""
-    return [int(keep.NAME.fullmatch(path.name)[1]) for path in keep.generations(home)]
+    return [int(backup.NAME.fullmatch(path.name)[1]) for path in backup.generations(home)]
 
 
 def is_whole(path):
-    return keep.checksum(path) == keep.NAME.fullmatch(path.name)[3]
+    return backup.checksum(path) == backup.NAME.fullmatch(path.name)[3]
 
 
 def assert_goes_on_as_unbroken(run_folder, parts, home, **settings_of_run):
@@ -58,20 +56,21 @@ def assert_goes_on_as_unbroken(run_folder, parts, home, **settings_of_run):
 
 # --- after a disconnect ---
 
-@pytest.mark.parametrize("at, said", [(8, "epoch 1, step 5, kept 20"),
-                                      (3, "epoch 0, the beginning, kept 20")])
+@pytest.mark.parametrize("at, said", [(8, "epoch 1, step 5, backed up 20"),
+                                      (3, "epoch 0, the beginning, backed up 20")])
 @pytest.mark.parametrize("precision", ["float32", "float16"])     # float16: with a scaler
 def test_a_run_whose_machine_is_lost_ends_as_an_unbroken_one(run_folder, parts, home, capsys, at,
                                                              said, precision):
     with pytest.raises(KeyboardInterrupt):
-        fit(run_folder, parts, change=interrupting(noisy, at=at), precision=precision)
+        fit(run_folder, parts, change=interrupting(noisy, at=at),
+            compute=Compute("contiguous", precision))
     shutil.rmtree(run_folder)
     capsys.readouterr()
-    fit(run_folder, parts, weights=1, precision=precision)
+    fit(run_folder, parts, weights=1, compute=Compute("contiguous", precision))
     assert f"{run_folder} is brought back from {home}: {said}" in capsys.readouterr().out
     state = torch.load(run_folder / "last.pt", weights_only=True)
     assert bool(state["scaler"]) == (precision == "float16")
-    assert_goes_on_as_unbroken(run_folder, parts, home, precision=precision)
+    assert_goes_on_as_unbroken(run_folder, parts, home, compute=Compute("contiguous", precision))
 
 
 def test_a_run_folder_that_has_fewer_epochs_is_brought_forward(run_folder, parts, home, capsys):
@@ -83,7 +82,7 @@ def test_a_run_folder_that_has_fewer_epochs_is_brought_forward(run_folder, parts
     shutil.rmtree(run_folder)
     early.rename(run_folder)
     fit(run_folder, parts, weights=1)
-    assert "epoch 2, step 10, kept" in capsys.readouterr().out
+    assert "epoch 2, step 10, backed up" in capsys.readouterr().out
     assert_goes_on_as_unbroken(run_folder, parts, home)
 
 
@@ -118,7 +117,7 @@ def test_another_run_that_is_kept_under_the_name_is_left_alone(run_folder, parts
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.delenv("COURSE_KEEP")
         fit(run_folder, parts, learning_rate=0.02, change=interrupting(noisy, at=3))
-    with pytest.warns(UserWarning, match="another run is kept under this name.*another folder"):
+    with pytest.warns(UserWarning, match="another run is backed up under this name"):
         fit(run_folder, parts, learning_rate=0.02)
     assert {path: path.read_bytes() for path in home.iterdir()} == before
 
@@ -137,7 +136,7 @@ def test_a_folder_with_other_files_is_refused_and_nothing_is_put_there(run_folde
 
 def test_two_generations_are_kept_with_all_that_is_needed(run_folder, parts, home):
     fit(run_folder, parts)
-    newest, older = keep.generations(home)
+    newest, older = backup.generations(home)
     assert epochs(home) == [3, 2] and is_whole(newest) and is_whole(older)
     assert len(list(home.iterdir())) == 2
     with zipfile.ZipFile(newest) as archive:
@@ -147,9 +146,9 @@ def test_two_generations_are_kept_with_all_that_is_needed(run_folder, parts, hom
 
 
 def test_runs_of_one_name_in_two_folders_are_kept_apart(parts, home, tmp_path):
-    keeper = keep.Keeper(tmp_path / "runs" / "seed-1" / "unet")
-    assert keeper.home == home.parent / "seed-1" / "unet"
-    assert keep.Keeper(tmp_path / "elsewhere" / "unet").home == home.parent / "unet"
+    one_backup = backup.Backup(tmp_path / "runs" / "seed-1" / "unet")
+    assert one_backup.home == home.parent / "seed-1" / "unet"
+    assert backup.Backup(tmp_path / "elsewhere" / "unet").home == home.parent / "unet"
 
 
 def test_without_the_variable_nothing_is_kept(run_folder, parts, home, monkeypatch):
@@ -163,7 +162,7 @@ def test_parts_that_a_lost_machine_left_are_cleared_away(run_folder, parts, home
     (home / ".part-0123456789abcdef").write_bytes(b"half")
     (home / "notes.txt").write_text("mine")
     fit(run_folder, parts, epochs=1)
-    assert {path.name for path in home.iterdir() if path not in keep.generations(home)} == {
+    assert {path.name for path in home.iterdir() if path not in backup.generations(home)} == {
         "notes.txt"}
 
 
@@ -195,13 +194,13 @@ BAD = {shortened: r"[\d,]+ bytes were written, 1,000 came back", changed: "came 
 @pytest.mark.parametrize("copy", BAD)
 def test_a_folder_that_fails_is_told_once_and_does_not_end_the_training(
         run_folder, parts, home, monkeypatch, copy):
-    monkeypatch.setattr(keep.shutil, "copyfile", copy)
+    monkeypatch.setattr(backup.shutil, "copyfile", copy)
     with pytest.warns(UserWarning) as told:
         run = fit(run_folder, parts)
-    assert len(run.history) == 3 and keep.generations(home) == []
+    assert len(run.history) == 3 and backup.generations(home) == []
     words = [str(one.message) for one in told if "The training goes on" in str(one.message)]
     assert len(words) == 1 and re.search(BAD[copy], words[0]), words
-    assert words[0].startswith(f"{home}: after epoch 0 the run was not kept") and str(
+    assert words[0].startswith(f"{home}: after epoch 0 the run was not backed up") and str(
         run_folder) in words[0]
 
 
@@ -211,9 +210,9 @@ def test_what_was_kept_before_a_folder_failed_is_still_there_and_gone_on_from(
     with pytest.raises(KeyboardInterrupt):
         fit(run_folder, parts, change=interrupting(noisy, at=8))
     with monkeypatch.context() as patch, pytest.warns(UserWarning, match=BAD[copy]):
-        patch.setattr(keep, "_delete", None)                      # nothing may be deleted
-        patch.setattr(keep.Keeper, "restore", lambda self: None)
-        patch.setattr(keep.shutil, "copyfile", copy)
+        patch.setattr(backup, "_delete", None)                      # nothing may be deleted
+        patch.setattr(backup.Backup, "bring_back", lambda self: None)
+        patch.setattr(backup.shutil, "copyfile", copy)
         with pytest.raises(KeyboardInterrupt):
             fit(run_folder, parts, change=interrupting(noisy, at=8))
     assert epochs(home) == [1, 0]
@@ -236,9 +235,9 @@ def test_a_folder_that_shows_a_file_late_is_believed_when_it_does(run_folder, pa
             copyfile(source, target)
 
     with monkeypatch.context() as patch, pytest.warns(UserWarning, match="No such file"):
-        patch.setattr(keep.shutil, "copyfile", delayed)
+        patch.setattr(backup.shutil, "copyfile", delayed)
         fit(run_folder, parts, epochs=2)
-    assert keep.generations(home) == []
+    assert backup.generations(home) == []
     fit(run_folder, parts, epochs=2)
     assert epochs(home) == [2] and len(list(home.iterdir())) == 1
 
@@ -254,12 +253,12 @@ def test_a_generation_that_is_seen_late_is_never_deleted_for_an_earlier_one(
     for path in away.iterdir():
         path.rename(home / path.name)
     with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
-        patch.setattr(keep.Keeper, "restore", lambda self: None)
+        patch.setattr(backup.Backup, "bring_back", lambda self: None)
         fit(run_folder, parts, weights=1, change=interrupting(noisy, at=8))
     assert 3 in epochs(home)
     capsys.readouterr()
     fit(run_folder, parts, weights=1)
-    assert "epoch 3, step 15, kept" in capsys.readouterr().out
+    assert "epoch 3, step 15, backed up" in capsys.readouterr().out
     assert_goes_on_as_unbroken(run_folder, parts, home)
 
 
@@ -271,8 +270,8 @@ def test_an_old_listing_deletes_nothing_twice_and_tells_nothing(run_folder, part
         listed.update(generations(folder))
         return sorted(listed, reverse=True)                       # what was deleted is still shown
 
-    generations = keep.generations
-    monkeypatch.setattr(keep, "generations", old)
+    generations = backup.generations
+    monkeypatch.setattr(backup, "generations", old)
     fit(run_folder, parts)
     assert len(listed) == 4 and len(list(home.iterdir())) == 2
     assert not [one for one in recwarn if "goes on" in str(one.message)]
@@ -287,19 +286,19 @@ def test_a_copy_that_changes_when_it_gets_its_name_deletes_nothing(run_folder, p
         replace(source, target)
         os.truncate(target, 10)
 
-    keeper = keep.Keeper(run_folder)
-    keeper.restore()
-    monkeypatch.setattr(keep.os, "replace", shortening)
+    one_backup = backup.Backup(run_folder)
+    one_backup.bring_back()
+    monkeypatch.setattr(backup.os, "replace", shortening)
     with pytest.warns(UserWarning, match="did not keep its"):
-        keeper.store(2)
-    assert epochs(home) == [2, 1, 0] and [is_whole(path) for path in keep.generations(home)] == [
+        one_backup.store(2)
+    assert epochs(home) == [2, 1, 0] and [is_whole(path) for path in backup.generations(home)] == [
         False, True, True]
 
 
 def test_a_folder_whose_parent_is_not_there_is_not_made(run_folder, parts, tmp_path, monkeypatch):
     """An unmounted Drive: what is written there would be lost with the machine."""
     monkeypatch.setenv("COURSE_KEEP", str(tmp_path / "no-drive" / "course-runs"))
-    with pytest.warns(UserWarning, match="was not kept .*No such file.*no-drive"):
+    with pytest.warns(UserWarning, match="was not backed up .*No such file.*no-drive"):
         fit(run_folder, parts, epochs=1)
     assert not (tmp_path / "no-drive").exists()
 
@@ -308,7 +307,7 @@ def test_a_folder_that_cannot_be_listed_is_told(run_folder, parts, monkeypatch):
     def gone(folder):
         raise GONE
 
-    monkeypatch.setattr(keep, "generations", gone)
+    monkeypatch.setattr(backup, "generations", gone)
     with pytest.warns(UserWarning, match=f"no whole copy.*{re.escape(GONE.strerror)}"):
         assert len(fit(run_folder, parts, epochs=1).history) == 1
 
@@ -334,24 +333,24 @@ def vanish(path):
 def test_the_newest_whole_generation_is_found_and_what_was_passed_over_is_said(
         run_folder, parts, home, capsys, damage, words):
     fit(run_folder, parts)
-    newest = keep.generations(home)[0]
+    newest = backup.generations(home)[0]
     damage(newest)
     shutil.rmtree(run_folder)
     capsys.readouterr()
     fit(run_folder, parts, weights=1)
     said = capsys.readouterr().out
-    assert "epoch 2, step 10, kept" in said and f"UTC; {newest.name} {words}" in said
-    assert 2 in epochs(home) and any(is_whole(path) for path in keep.generations(home)
+    assert "epoch 2, step 10, backed up" in said and f"UTC; {newest.name} {words}" in said
+    assert 2 in epochs(home) and any(is_whole(path) for path in backup.generations(home)
                                      if "epoch-000003" in path.name and path.exists())
     assert_goes_on_as_unbroken(run_folder, parts, home)
 
 
 def test_where_no_generation_is_whole_the_run_begins_anew_and_says_so(run_folder, parts, home):
     fit(run_folder, parts)
-    for path in keep.generations(home):
+    for path in backup.generations(home):
         cut(path)
     shutil.rmtree(run_folder)
-    with pytest.warns(UserWarning, match=r"no whole copy of the run was found \(epoch-000003-.* is "
+    with pytest.warns(UserWarning, match=r"no whole copy of the run is there \(epoch-000003-.* is "
                                          "damaged; epoch-000002-.* is damaged"):
         run = fit(run_folder, parts)
     assert [row["epoch"] for row in run.history] == [1, 2, 3]
@@ -360,7 +359,7 @@ def test_where_no_generation_is_whole_the_run_begins_anew_and_says_so(run_folder
 def test_a_machine_lost_while_bringing_back_brings_back_again(run_folder, parts, home, monkeypatch):
     fit(run_folder, parts)
     shutil.rmtree(run_folder)
-    write = keep.write_atomically
+    write = backup.write_atomically
 
     def lost(path, content):
         if path.name == "last.pt":
@@ -368,7 +367,7 @@ def test_a_machine_lost_while_bringing_back_brings_back_again(run_folder, parts,
         write(path, content)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(keep, "write_atomically", lost)
+        patch.setattr(backup, "write_atomically", lost)
         fit(run_folder, parts)
     assert not (run_folder / "last.pt").exists() and (run_folder / "best.pt").exists()
     fit(run_folder, parts, weights=1)
@@ -381,7 +380,7 @@ def test_a_network_from_a_kept_run_predicts(run_folder, parts, home):
     shutil.rmtree(run_folder)
     fit(run_folder, parts)
     assert len(train.read_history(run_folder)) == 3
-    assert json.loads((run_folder / "config.json").read_text())["device"] == "cpu"
+    assert stored.read_config(run_folder)["compute"]["device"] == "cpu"
     best = torch.load(run_folder / "best.pt", weights_only=True)
     dropout_net(0).load_state_dict(best["model"])
-    assert settings.keep_folder() == home.parent
+    assert settings.backup_folder() == home.parent

@@ -1,7 +1,6 @@
 """Checkpoints are whole or absent; random generators; settings that a run must keep."""
 
 import errno
-import json
 import os
 import random
 
@@ -10,23 +9,26 @@ import pytest
 import torch
 from test_resume import alike, dropout_net
 
-from course_lib import predict
 from course_lib.errors import CourseError
+from course_lib.predict import stored as run_files
 from course_lib.train import checkpoint
+from course_lib.train import folder as run_folder
 
 # --- a checkpoint ---
 
 def test_a_checkpoint_comes_back_with_nothing_but_tensors_numbers_and_strings(tmp_path):
-    state = {"model": {"weight": torch.randn(2, 3)}, "random": checkpoint.random_state(),
+    state = {"run": "a", "model": {"weight": torch.randn(2, 3)},
+             "random": checkpoint.random_state(),
              "history": [{"epoch": 1, "prepared_dsc": float("nan")}]}
-    checkpoint.save(tmp_path / "last.pt", state)
+    checkpoint.write(tmp_path / "last.pt", run_files.pack(state))
     assert alike(torch.load(tmp_path / "last.pt", weights_only=True), state)
+    assert alike(run_files.unpack(tmp_path / "last.pt", "a"), state)
 
 
 @pytest.mark.parametrize("broken", ["os.fsync", "os.replace"])
 def test_a_failed_save_leaves_the_earlier_checkpoint_and_names_path_and_bytes(
         tmp_path, monkeypatch, broken):
-    checkpoint.save(tmp_path / "last.pt", {"epoch": 1})
+    checkpoint.write(tmp_path / "last.pt", run_files.pack({"epoch": 1}))
     size = (tmp_path / "last.pt").stat().st_size
 
     def full(*_):
@@ -36,7 +38,7 @@ def test_a_failed_save_leaves_the_earlier_checkpoint_and_names_path_and_bytes(
     with pytest.raises(CourseError, match=rf"last\.pt: the checkpoint of {size:,} bytes cannot be "
                                           r"written, [\d,]+ bytes are free .*No space left on "
                                           r"device.*Make room.*goes on from the last whole"):
-        checkpoint.save(tmp_path / "last.pt", {"epoch": 2})
+        checkpoint.write(tmp_path / "last.pt", run_files.pack({"epoch": 2}))
     assert torch.load(tmp_path / "last.pt", weights_only=True) == {"epoch": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
 
@@ -44,24 +46,26 @@ def test_a_failed_save_leaves_the_earlier_checkpoint_and_names_path_and_bytes(
 def test_a_file_that_may_not_grow_so_large_is_explained(tmp_path):
     """The system's own refusal, in the middle of writing."""
     resource = pytest.importorskip("resource")
-    checkpoint.save(tmp_path / "last.pt", {"epoch": 1})
+    checkpoint.write(tmp_path / "last.pt", run_files.pack({"epoch": 1}))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))    # Python ignores SIGXFSZ
     try:
         with pytest.raises(CourseError, match=r"last\.pt: the checkpoint of 40\d,\d+ bytes cannot "
                                               r"be written, [\d,]+ bytes are free .*too large"):
-            checkpoint.save(tmp_path / "last.pt", {"weights": torch.zeros(100_000)})
+            checkpoint.write(tmp_path / "last.pt",
+                             run_files.pack({"weights": torch.zeros(100_000)}))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert torch.load(tmp_path / "last.pt", weights_only=True) == {"epoch": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
 
 
-def test_parts_that_a_killed_save_left_are_cleared_away(tmp_path):
-    (tmp_path / ".last.pt-abc").write_bytes(b"part")
-    (tmp_path / ".other-abc").write_bytes(b"not ours")
-    checkpoint.save(tmp_path / "last.pt", {"epoch": 1})
-    assert {path.name for path in tmp_path.iterdir()} == {"last.pt", ".other-abc"}
+def test_parts_that_a_killed_save_left_are_cleared_away_and_no_others(tmp_path):
+    ours, others = ".last.pt-ab12_xyz.part", [".last.pt-mine", ".other-ab12_xyz.part", "last.pt"]
+    for name in (ours, *others):
+        (tmp_path / name).write_bytes(b"part")
+    run_folder.clear_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(others)
 
 
 # --- random generators ---
@@ -92,17 +96,27 @@ def test_seed_sets_all_three_generators():
 
 # --- settings of a run ---
 
-def stored(folder, **config):
+def begun(folder, **config):
+    """A run folder with a config; last.pt stands for all that follows."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config))
+    empty = {"data": {"digests": {}}, "model": None, "loss": None, "augment": None}
+    run_folder.write_config(folder, {"layout": run_files.LAYOUT, "id": "a", **empty, **config})
+    (folder / "last.pt").touch()
     return folder
 
 
+def stored_config(folder, **wanted):
+    return run_folder.stored_config(folder, {"data": {"digests": {}}, "model": None, "loss": None,
+                                             "augment": None, **wanted})
+
+
 def test_a_new_or_empty_folder_has_no_settings_and_hidden_files_do_not_count(tmp_path):
-    assert checkpoint.stored_config(tmp_path / "new", {"a": 1}) is None
+    assert stored_config(tmp_path / "new", a=1) is None
     (tmp_path / ".DS_Store").touch()
     (tmp_path / ".config.json-k1ll3d").touch()
-    assert checkpoint.stored_config(tmp_path, {"a": 1}) is None
+    assert stored_config(tmp_path, a=1) is None
+    (begun(tmp_path / "run") / "last.pt").unlink()       # killed before its first checkpoint
+    assert stored_config(tmp_path / "run", a=1) is None
 
 
 def test_a_folder_with_other_files_is_refused_with_another_name(tmp_path):
@@ -110,18 +124,17 @@ def test_a_folder_with_other_files_is_refused_with_another_name(tmp_path):
     folder.mkdir()
     (folder / "thesis.docx").touch()
     with pytest.raises(CourseError, match="holds files, but is not a run.*'run-2'"):
-        checkpoint.stored_config(folder, {})
+        stored_config(folder)
 
 
 def test_equal_settings_are_taken_and_what_was_found_out_comes_along(tmp_path):
-    folder = stored(tmp_path / "run", training={"rate": 0.1}, layout="contiguous")
-    found = checkpoint.stored_config(folder, {"training": {"rate": 0.1}})
-    assert found["layout"] == "contiguous"
+    folder = begun(tmp_path / "run", training={"rate": 0.1}, compute={"layout": "contiguous"})
+    assert stored_config(folder, training={"rate": 0.1})["compute"] == {"layout": "contiguous"}
 
 
 def test_a_tuple_is_the_same_setting_as_the_list_it_became_in_the_file(tmp_path):
-    folder = stored(tmp_path / "run", model={"strides": [[1, 1], [2, 2]]})
-    assert checkpoint.stored_config(folder, {"model": {"strides": ((1, 1), (2, 2))}})
+    folder = begun(tmp_path / "run", model={"strides": [[1, 1], [2, 2]]})
+    assert stored_config(folder, model={"strides": ((1, 1), (2, 2))})
 
 
 @pytest.mark.parametrize("before, now, words", [
@@ -134,10 +147,22 @@ def test_a_tuple_is_the_same_setting_as_the_list_it_became_in_the_file(tmp_path)
     ({"a": 1, "b": 1}, {"a": 2, "b": 2}, r"training\.a was 1, is 2; training\.b was 1, is 2"),
 ])
 def test_every_changed_setting_is_named_with_old_and_new(tmp_path, before, now, words):
-    folder = stored(tmp_path / "run", training=before)
+    folder = begun(tmp_path / "run", training=before)
     (tmp_path / "run-2").mkdir()
     with pytest.raises(CourseError, match=f"other settings: .*{words}.*'run-3'"):
-        checkpoint.stored_config(folder, {"training": now})
+        stored_config(folder, training=now)
+
+
+def test_many_changes_are_counted_and_the_first_named(tmp_path):
+    folder = begun(tmp_path / "run", training={str(number): 1 for number in range(9)})
+    with pytest.raises(CourseError, match=r"training\.0 was 1, is 2; .*training\.4.*and 4 more"):
+        stored_config(folder, training={str(number): 2 for number in range(9)})
+
+
+def test_a_config_json_of_something_else_is_not_written_over(tmp_path):
+    (tmp_path / "config.json").write_text('{"editor": "vim"}')
+    with pytest.raises(CourseError, match=r"config\.json is not as it was written"):
+        stored_config(tmp_path)
 
 
 def test_the_best_epoch_is_the_first_with_the_highest_dsc_and_nan_ranks_last():
@@ -150,6 +175,7 @@ def test_the_best_epoch_is_the_first_with_the_highest_dsc_and_nan_ranks_last():
 
 def test_weights_are_filled_in_and_all_else_returned(tmp_path):
     trained, other = dropout_net(0), dropout_net(1)
-    checkpoint.save(tmp_path / "best.pt", {"model": trained.state_dict(), "epoch": 3})
-    assert predict.load_weights(other, tmp_path / "best.pt")["epoch"] == 3
+    packed = run_files.pack({"run": "a", "model": trained.state_dict(), "epoch": 3})
+    checkpoint.write(tmp_path / "best.pt", packed)
+    assert run_files.load_weights(other, tmp_path / "best.pt", "a")["epoch"] == 3
     assert alike(other.state_dict(), trained.state_dict())

@@ -57,16 +57,16 @@ def test_the_box_is_the_smallest_around_what_is_not_background():
     volume[2, 3, 4, 0] = 200
     volume[3, 7, 9, 2] = 20
     volume[1, 1, 1] = volume[4, 9, 11] = 19
-    box = geometry.find_box(volume, size=8, drop_ends=True, where="p")
-    assert box == {"shape": [6, 10, 12], "start": [2, 3, 4], "stop": [4, 8, 10], "size": 8,
-                   "floor": pytest.approx(20)}
+    box = geometry.find_box(volume, size=8, drop_ends=True, patient="p")
+    assert box == {"kind": "slices", "shape": [6, 10, 12], "start": [2, 3, 4],
+                   "stop": [4, 8, 10], "size": 8, "floor": pytest.approx(20)}
 
 
 def test_the_first_and_the_last_slice_count_only_where_they_are_kept():
     volume = np.full((4, 6, 6, 1), 50, np.uint8)
     volume[0] = 255               # would raise the floor and the extent
-    dropped = geometry.find_box(volume, 8, drop_ends=True, where="p")
-    kept = geometry.find_box(volume, 8, drop_ends=False, where="p")
+    dropped = geometry.find_box(volume, 8, drop_ends=True, patient="p")
+    kept = geometry.find_box(volume, 8, drop_ends=False, patient="p")
     assert (dropped["start"][0], dropped["stop"][0], dropped["floor"]) == (1, 3, pytest.approx(5))
     assert (kept["start"][0], kept["stop"][0], kept["floor"]) == (0, 4, pytest.approx(25.5))
 
@@ -75,7 +75,7 @@ def test_the_first_and_the_last_slice_count_only_where_they_are_kept():
                                     np.ones((2, 8, 8, 3))])
 def test_a_volume_of_zeros_or_without_slices_is_refused_with_the_patients_name(volume):
     with pytest.raises(DataError, match=f"P_17: nothing is left of {len(volume)} slices"):
-        geometry.find_box(volume, 8, drop_ends=True, where="P_17")
+        geometry.find_box(volume, 8, drop_ends=True, patient="P_17")
 
 
 @pytest.mark.parametrize(("height", "width", "padding"), [
@@ -95,7 +95,7 @@ def test_slices_are_padded_to_squares_floor_before_and_ceil_after(height, width,
 def test_each_channel_of_the_whole_volume_has_mean_0_and_deviation_1(patient):
     image, _ = patient
     image = (image * [0.3, 0.6, 1.0]).astype(np.uint8)
-    box = geometry.find_box(image, 32, drop_ends=True, where="p")
+    box = geometry.find_box(image, 32, drop_ends=True, patient="p")
     prepared = geometry.prepare_image(image, box)
     assert prepared.shape == (7, 3, 32, 32)
     assert prepared.dtype == np.float16
@@ -109,7 +109,7 @@ def test_voxels_below_a_tenth_of_the_maximum_become_background():
     volume[0, :4, :, 0] = np.arange(0, 64, 2).reshape(4, 8)
     volume[0, 7] = 200
     volume[0, 6, :4, 0] = (18, 19, 20, 21)
-    box = geometry.find_box(volume, 8, drop_ends=False, where="p")
+    box = geometry.find_box(volume, 8, drop_ends=False, patient="p")
     row = geometry.prepare_image(volume, {**box, "start": [0, 0, 0]})[0, 0, 6]
     assert row[0] == row[1] == row[4]                     # 18 and 19, as the zeros beside them
     assert row[4] < row[2] < row[3]                       # 20 and 21 stay
@@ -118,7 +118,7 @@ def test_voxels_below_a_tenth_of_the_maximum_become_background():
 def test_a_constant_channel_becomes_zeros_and_no_nan(patient):
     image, _ = patient
     image[..., 1] = 0
-    box = geometry.find_box(image, 32, drop_ends=True, where="p")
+    box = geometry.find_box(image, 32, drop_ends=True, patient="p")
     prepared = geometry.prepare_image(image, box)
     assert np.isfinite(prepared).all()
     assert (prepared[:, 1] == 0).all()
@@ -128,7 +128,7 @@ def test_a_constant_channel_becomes_zeros_and_no_nan(patient):
 def test_preparing_leaves_the_raw_image_as_it_is(patient):
     image, target = patient
     before = image.copy(), target.copy()
-    box = geometry.find_box(image, 32, drop_ends=True, where="p")
+    box = geometry.find_box(image, 32, drop_ends=True, patient="p")
     geometry.prepare_image(image, box)
     geometry.prepare_target(target, box)
     np.testing.assert_array_equal(image, before[0])
@@ -138,12 +138,12 @@ def test_preparing_leaves_the_raw_image_as_it_is(patient):
 @pytest.mark.parametrize("size", [32, 48, 64])
 def test_restoring_a_prepared_mask_gives_nearly_the_raw_one(patient, size):
     image, target = patient
-    box = geometry.find_box(image, size, drop_ends=True, where="p")
+    box = geometry.find_box(image, size, drop_ends=True, patient="p")
     prepared = geometry.prepare_target(target, box)
     assert prepared.shape == (7, 1, size, size)
     assert prepared.dtype == np.uint8
     assert set(np.unique(prepared)) == {0, 1}
-    restored = geometry.restore(prepared[:, 0], box)
+    restored = geometry.restore(prepared, box)[0]
     assert restored.shape == target.shape
     assert restored.dtype == np.float32
     found, kept = restored > 0.5, target[1:-1].astype(bool)
@@ -154,16 +154,16 @@ def test_restoring_a_prepared_mask_gives_nearly_the_raw_one(patient, size):
 
 def test_restoring_at_the_raw_size_is_exact(patient):
     image, target = patient
-    box = geometry.find_box(image, 39, drop_ends=False, where="p")
+    box = geometry.find_box(image, 39, drop_ends=False, patient="p")
     assert box["stop"][1] - box["start"][1] == 39             # rows, the longer side
-    restored = geometry.restore(geometry.prepare_target(target, box)[:, 0], box)
+    restored = geometry.restore(geometry.prepare_target(target, box), box)[0]
     np.testing.assert_array_equal(restored > 0.5, target)
 
 
 def test_dropped_slices_and_what_lies_outside_of_the_box_come_back_as_zero(patient):
     image, _ = patient
-    box = geometry.find_box(image, 32, drop_ends=True, where="p")
-    restored = geometry.restore(np.ones((7, 32, 32), np.float32), box)
+    box = geometry.find_box(image, 32, drop_ends=True, patient="p")
+    restored = geometry.restore(np.ones((7, 1, 32, 32), np.float32), box)[0]
     inside = np.zeros_like(restored, dtype=bool)
     inside[1:8, box["start"][1] : box["stop"][1], box["start"][2] : box["stop"][2]] = True
     assert (restored[~inside] == 0).all()
@@ -171,7 +171,7 @@ def test_dropped_slices_and_what_lies_outside_of_the_box_come_back_as_zero(patie
 
 
 def test_restored_probabilities_stay_between_0_and_1(random, patient):
-    box = geometry.find_box(patient[0], 32, drop_ends=True, where="p")
-    restored = geometry.restore(random.random((7, 32, 32), dtype=np.float32), box)
+    box = geometry.find_box(patient[0], 32, drop_ends=True, patient="p")
+    restored = geometry.restore(random.random((7, 1, 32, 32), dtype=np.float32), box)[0]
     assert restored.min() >= 0
     assert restored.max() <= 1

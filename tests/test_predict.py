@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import json
 import math
 import shutil
 import zipfile
@@ -17,10 +16,14 @@ from PIL import Image
 from torch import nn
 
 from course_lib import losses, models, predict, train
-from course_lib.data import SliceDataset, geometry, read_patient
+from course_lib.compute import Compute
+from course_lib.data import Prepared, SliceDataset, geometry, read_patient
 from course_lib.errors import CourseError, DataError
+from course_lib.predict import exporting, labels, stored
+from course_lib.train.folder import write_config
 
 CPU = torch.device("cpu")
+PREPARATION = {"kind": "slices", "size": 32, "drop_ends": True}
 pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
 
@@ -38,11 +41,11 @@ def whole(tmp_path_factory):
 def finished(tmp_path_factory, whole):
     """The folder of a finished run. Only looked at; tests that change it copy it."""
     torch.manual_seed(0)
-    config = train.TrainConfig(epochs=2, batch_size=2, learning_rate=0.01, layout="channels_last",
-                               precision="float32")
+    config = train.TrainConfig(epochs=2, batch_size=2, learning_rate=0.01)
     return train.fit(models.UNet(3, 1, features=2), whole.subset(whole.patients[:2]),
                      whole.subset(whole.patients[2:]), loss=losses.BCEDice(), augment=None,
-                     config=config, folder=tmp_path_factory.mktemp("runs") / "run").folder
+                     config=config, folder=tmp_path_factory.mktemp("runs") / "run",
+                     compute=Compute("channels_last", "float32")).folder
 
 
 class Bright(nn.Module):
@@ -77,7 +80,7 @@ def square_patient(folder, name="SQUARE"):
 
 
 def bright(folder=None, **changes):
-    return predict.Predictor(Bright(**changes), {"size": 32, "drop_ends": True}, folder)
+    return predict.Predictor(Bright(**changes), PREPARATION, folder=folder)
 
 
 # --- logits ---
@@ -110,7 +113,7 @@ def test_a_network_without_parameters_predicts():
 def test_mixed_precision_rounds_inside_and_returns_float32():
     model, images = nn.Conv2d(3, 1, 1), torch.randn(2, 3, 8, 8)
     exact = predict.predict_logits(model, images)
-    rounded = predict.predict_logits(model, images, precision="bfloat16")
+    rounded = predict.predict_logits(model, images, compute=Compute(precision="bfloat16"))
     assert rounded.dtype == torch.float32 and not torch.equal(rounded, exact)
     assert torch.allclose(rounded, exact, atol=0.05)
 
@@ -131,11 +134,59 @@ def test_prepared_dsc_by_hand():
     logits[2:4, :, 2:4, 2:6] = 3
     logits[2, :, 4:6, 2:6] = 3
     rows = {"a": slice(0, 2), "b": slice(2, 4), "c": slice(4, 6)}
-    dataset = SimpleNamespace(patients=list(rows), targets=targets, rows=rows.get)
-    scores = predict.prepared_dsc(logits, dataset)
+    dataset = SimpleNamespace(patients=list(rows), labels={"tumour": 1}, prepared=lambda name:
+                              Prepared(logits[rows[name]], targets[rows[name]], {}))
+    scores = predict.prepared_dsc(nn.Identity(), dataset)
     assert list(scores) == ["a", "b", "c"]
     assert scores["a"] == pytest.approx(2 / 3) and scores["b"] == pytest.approx(0.8)
     assert math.isnan(scores["c"])
+    whole = predict.prepared_dsc(nn.Identity(), dataset, postprocess=None)
+    assert whole["a"] == pytest.approx(2 * 8 / (9 + 16)) and whole["b"] == pytest.approx(0.8)
+
+
+# --- from numbers to labels ---
+
+def test_one_channel_has_a_sigmoid_and_a_threshold_several_a_softmax_and_the_likeliest():
+    logits = torch.tensor([[[-1.0, 0.0, 1.0]]])                            # (1, 1, 3)
+    probabilities = predict.to_probabilities(logits)
+    assert torch.allclose(probabilities, torch.sigmoid(logits))
+    assert predict.to_labels(probabilities).tolist() == [[[0, 0, 1]]]
+    logits = torch.tensor([[[5.0, 0.0, 0.0], [0.0, 5.0, 0.0], [0.0, 0.0, 5.0]]])   # (1, 3, 3)
+    probabilities = predict.to_probabilities(logits)
+    assert torch.allclose(probabilities.sum(dim=1), torch.ones(1, 3))
+    decided = predict.to_labels(probabilities)
+    assert decided.tolist() == [[[0, 1, 2]]] and decided.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("shape, names, fits", [
+    ((2, 1, 4, 4), {"a": 1}, True), ((2, 2, 4, 4), {"a": 1}, False),
+    ((2, 3, 4, 4), {"a": 1, "b": 2}, True), ((2, 2, 4, 4), {"a": 1, "b": 2}, False),
+    ((2, 1), {"a": 1}, False)])
+def test_channels_fit_the_labels_or_are_refused(shape, names, fits):
+    if fits:
+        labels.check_channels(torch.zeros(shape), names, "here")
+    else:
+        with pytest.raises(CourseError, match=r"here: the network returned \(2.*output channel"):
+            labels.check_channels(torch.zeros(shape), names, "here")
+
+
+def test_the_largest_piece_of_each_label_is_kept():
+    mask = np.array([[1, 1, 0, 2], [0, 0, 0, 0], [1, 0, 2, 2]], np.uint8)
+    assert labels.apply_postprocess(mask, "largest_component").tolist() == [
+        [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 2, 2]]
+    assert labels.apply_postprocess(mask, None) is mask
+    full = np.ones((2, 2), np.uint8)
+    assert labels.apply_postprocess(full, "largest_component").tolist() == full.tolist()
+
+
+def test_a_predictor_whose_network_has_other_channels_is_refused(whole):
+    two = predict.Predictor(models.UNet(3, 2, features=2), PREPARATION)
+    with pytest.raises(CourseError, match="Predictor.predict: the network returned .*1 output"):
+        predict.evaluate(two, whole)
+    with pytest.raises(CourseError, match="data set's labels are .*, the predictor's"):
+        predict.evaluate(predict.Predictor(Bright(), PREPARATION, {"x": 1}), whole)
+    with pytest.raises(CourseError, match="postprocess='largest'"):
+        predict.Predictor(Bright(), PREPARATION, postprocess="largest")
 
 
 # --- one patient, on the original grid ---
@@ -151,8 +202,8 @@ def test_score_on_the_original_grid_by_hand(tmp_path):
     expected[1:4, 4:16, 4:14] = 1
     assert found.mask.dtype == np.uint8 and np.array_equal(found.mask, expected)
     row, = predict.scores({"SQUARE": found})
-    assert row == {"patient": "SQUARE", "dsc": pytest.approx(720 / 936), "iou": 0.625,
-                   "target_voxels": 576, "predicted_voxels": 360}
+    assert row == {"patient": "SQUARE", "label": "tumour", "dsc": pytest.approx(720 / 936),
+                   "iou": 0.625, "target_voxels": 576, "predicted_voxels": 360}
     assert all(type(row[name]) is int for name in ("target_voxels", "predicted_voxels"))
 
 
@@ -160,17 +211,18 @@ def test_a_patient_comes_back_on_the_grid_of_its_files(whole):
     raw = read_patient(whole.folder / "TEST_1")
     found = bright().patient(whole.folder / "TEST_1")
     assert found.patient == "TEST_1" and found.slices == [1, 2, 3, 4, 5, 6]
-    assert found.mask.shape == found.probabilities.shape == found.target.shape == (6, 48, 40)
+    assert found.mask.shape == found.target.shape == (6, 48, 40)
+    assert found.probabilities.shape == (1, 6, 48, 40)
     assert np.array_equal(found.image, raw.image) and np.array_equal(found.target, raw.target)
     assert found.probabilities.dtype == np.float32
     assert found.probabilities.min() >= 0 and found.probabilities.max() <= 1
     assert found.mask[1:-1].any() and set(np.unique(found.mask)) == {0, 1}
-    assert not found.mask[[0, -1]].any() and not found.probabilities[[0, -1]].any()
+    assert not found.mask[[0, -1]].any() and not found.probabilities[0, [0, -1]].any()
 
 
 def test_the_mask_is_probabilities_above_a_half_and_its_largest_part(tmp_path):
     found = bright().patient(square_patient(tmp_path))
-    above = found.probabilities > 0.5
+    above = found.probabilities[0] > 0.5
     assert above[1:4, 24:27, 24:27].all() and not found.mask[:, 24:27, 24:27].any()
     assert above.sum() == found.mask.sum() + 27
 
@@ -189,8 +241,8 @@ def test_a_patient_without_masks_is_predicted_the_same(whole, tmp_path):
         predict.scores({"TEST_1": found})
 
 
-def test_all_slices_are_predicted_where_the_recipe_drops_none(tmp_path):
-    predictor = predict.Predictor(Bright(), {"size": 32, "drop_ends": False})
+def test_all_slices_are_predicted_where_the_preparation_drops_none(tmp_path):
+    predictor = predict.Predictor(Bright(), PREPARATION | {"drop_ends": False})
     found = predictor.patient(square_patient(tmp_path))
     assert found.mask[4].sum() == 120 and found.mask[0].sum() == 0      # slice 1 is not bright
 
@@ -204,7 +256,7 @@ def test_evaluate_writes_a_row_per_patient_and_nan_where_there_is_nothing(whole,
     assert math.isnan(table[3]["dsc"]) and math.isnan(table[3]["iou"])
     with open(tmp_path / "scores.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["patient", "dsc", "iou", "target_voxels", "predicted_voxels"]
+    assert list(rows[0]) == ["patient", "label", "dsc", "iou", "target_voxels", "predicted_voxels"]
     assert [row["patient"] for row in rows] == whole.patients and rows[3]["dsc"] == "nan"
     assert [int(row["target_voxels"]) for row in rows] == [row["target_voxels"] for row in table]
     assert table[0]["target_voxels"] == 4 * 10 * 10                        # lesion of 10x10 px
@@ -216,12 +268,12 @@ def test_false_positives_in_a_patient_without_tumour_score_zero(whole):
 
 
 def test_evaluate_without_a_run_folder_writes_nothing(whole, monkeypatch):
-    monkeypatch.setattr(predict, "write_table", lambda *_: pytest.fail("it writes"))
+    monkeypatch.setattr("course_lib.tables.write_atomically", lambda *_: pytest.fail("it writes"))
     assert len(predict.evaluate(bright(), whole)) == 4
 
 
-def test_evaluate_scores_what_patients_predicts(whole):
-    predictions = predict.patients(bright(), whole)
+def test_evaluate_scores_what_predict_all_predicts(whole):
+    predictions = predict.predict_all(bright(), whole)
     assert list(predictions) == whole.patients
     table, expected = predict.evaluate(bright(), whole), predict.scores(predictions)
     assert repr(table) == repr(expected)
@@ -236,52 +288,64 @@ def test_load_needs_nothing_but_the_folder_and_predicts_as_by_hand(finished, who
     model = models.UNet(3, 1, features=2).eval()
     model.load_state_dict(torch.load(finished / "best.pt", weights_only=True)["model"])
     raw = read_patient(whole.folder / "TEST_1")
-    box = geometry.find_box(raw.image, 32, True, where="")
+    box = geometry.find_box(raw.image, 32, True, "")
     with torch.no_grad():
         logits = model(torch.from_numpy(geometry.prepare_image(raw.image, box)).float())
-    by_hand = geometry.restore(torch.sigmoid(logits)[:, 0].numpy(), box)
+    by_hand = geometry.restore(torch.sigmoid(logits).numpy(), box)
     assert np.allclose(found.probabilities, by_hand, atol=1e-5)
-    assert 0.01 < by_hand[1:-1].mean() < 0.99                              # it says something
+    assert 0.01 < by_hand[0, 1:-1].mean() < 0.99                              # it says something
 
 
 def test_a_loaded_run_is_in_eval_mode_with_its_own_preparation_layout_and_folder(finished):
     predictor = predict.load(finished)
     assert not predictor.model.training and predictor.folder == finished
-    assert predictor.geometry == {"size": 32, "drop_ends": True}
-    assert predictor.precision == "float32"
-    weight = predictor.model.enc2[0].weight
+    assert predictor.preparation == PREPARATION and predictor.labels == {"tumour": 1}
+    assert predictor.compute == Compute("channels_last", "float32", True)
+    assert predictor.postprocess == "largest_component"
+    weight = next(part for part in predictor.model.enc2.parameters() if part.ndim == 4)
     assert weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
 
 
 def change_config(folder, **changes):
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | changes))
+    config = stored.read_config(folder)
+    write_config(folder, config | {name: config[name] | values if isinstance(values, dict)
+                                   else values for name, values in changes.items()})
     return folder
 
 
 def test_a_run_from_another_kind_of_device_is_predicted_in_float32(finished, tmp_path):
-    folder = change_config(shutil.copytree(finished, tmp_path / "run"), precision="bfloat16")
-    assert predict.load(folder).precision == "bfloat16"
-    predictor = predict.load(change_config(folder, device="cuda"))
-    assert predictor.precision == "float32"
+    folder = change_config(shutil.copytree(finished, tmp_path / "run"),
+                           compute={"precision": "bfloat16"})
+    assert predict.load(folder).compute.precision == "bfloat16"
+    predictor = predict.load(change_config(folder, compute={"device": "cuda"}))
+    assert predictor.compute.precision == "float32"
+
+
+def test_what_is_done_afterwards_is_stored_with_the_run(finished, tmp_path):
+    folder = change_config(shutil.copytree(finished, tmp_path / "run"), postprocess=None)
+    found = predict.load(folder)
+    assert found.postprocess is None
+    changed = dataclasses.replace(found, model=Bright())
+    assert changed.patient(square_patient(tmp_path)).mask[:, 24:27, 24:27].any()
 
 
 def test_an_unknown_network_is_asked_for_and_taken(finished, tmp_path, whole):
-    folder = change_config(shutil.copytree(finished, tmp_path / "run"), model={"name": "MyNet"})
-    with pytest.raises(CourseError, match=r"'MyNet' is not one of .*UNet.*Pass it: predict\.load"):
+    folder = change_config(shutil.copytree(finished, tmp_path / "run"),
+                           model={"name": "UNet", "module": "homework"})
+    with pytest.raises(CourseError, match=r"homework\.UNet is not one of .*UNet.*ass it: model="):
         predict.load(folder)
     mine = models.UNet(3, 1, features=2)
     predictor = predict.load(folder, model=mine)
     assert predictor.model is mine
-    stored = torch.load(folder / "best.pt", weights_only=True)["model"]
-    assert all(torch.equal(value, stored[name]) for name, value in mine.state_dict().items())
+    weights = torch.load(folder / "best.pt", weights_only=True)["model"]
+    assert all(torch.equal(value, weights[name]) for name, value in mine.state_dict().items())
 
 
 @pytest.mark.parametrize("name", ["config.json", "best.pt"])
 def test_a_folder_without_a_whole_run_is_refused(finished, tmp_path, name):
     folder = shutil.copytree(finished, tmp_path / "run")
     (folder / name).unlink()
-    with pytest.raises(CourseError, match=f"there is no {name}.*after its first epoch"):
+    with pytest.raises(CourseError, match=f"there is no {name}"):
         predict.load(folder)
 
 
@@ -294,17 +358,17 @@ def test_weights_of_another_network_are_refused(finished):
 def test_evaluate_of_a_loaded_run_puts_scores_csv_into_its_folder(finished, whole, tmp_path):
     folder = shutil.copytree(finished, tmp_path / "run")
     predict.evaluate(predict.load(folder), whole.subset(["TEST_3"]))
-    assert (folder / "scores.csv").read_text().startswith("patient,dsc,iou,")
+    assert (folder / "scores.csv").read_text().startswith("patient,label,dsc,iou,")
 
 
 # --- export ---
 
 def test_export_writes_a_picture_and_a_mask_per_slice_and_one_zip(whole, tmp_path):
-    predictions = predict.patients(bright(), whole.subset(["TEST_1", "TEST_4"]))
+    predictions = predict.predict_all(bright(), whole.subset(["TEST_1", "TEST_4"]))
     archive = predict.export(predictions, tmp_path / "run")
     home = tmp_path / "run" / "predictions"
     assert archive == tmp_path / "run" / "predictions.zip"
-    names = {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()}
+    names = {path.relative_to(home).as_posix() for path in home.rglob("*.png")}
     assert names == {f"{name}/{name}_{number}_{kind}.png" for name, count in
                      (("TEST_1", 6), ("TEST_4", 5)) for number in range(1, count + 1)
                      for kind in ("outlined", "mask")}
@@ -312,10 +376,9 @@ def test_export_writes_a_picture_and_a_mask_per_slice_and_one_zip(whole, tmp_pat
     assert np.array_equal(mask, predictions["TEST_1"].mask[2] * 255) and mask.max() == 255
     with Image.open(home / "TEST_1" / "TEST_1_3_outlined.png") as picture:
         assert picture.size == (80, 96) and picture.mode == "RGB"              # zoomed twofold
-    with zipfile.ZipFile(archive) as stored:
-        inside = [name for name in stored.namelist() if not name.endswith("/")]
-        assert len(inside) == len(names) and set(inside) == names
-        assert stored.read("TEST_1/TEST_1_3_mask.png") == (
+    with zipfile.ZipFile(archive) as packed:
+        assert sorted(packed.namelist()) == sorted(names)
+        assert packed.read("TEST_1/TEST_1_3_mask.png") == (
             home / "TEST_1" / "TEST_1_3_mask.png").read_bytes()
 
 
@@ -326,7 +389,7 @@ def test_outlines_are_those_of_the_prediction_and_of_the_target(tmp_path, monkey
         shown.append((image, prediction, target))
         return np.zeros((4, 4, 3), np.uint8)
 
-    monkeypatch.setattr(predict.show, "overlay", overlay)
+    monkeypatch.setattr(exporting.show, "overlay", overlay)
     found = bright().patient(square_patient(tmp_path))
     predict.export({"SQUARE": found}, tmp_path)
     image, prediction, target = shown[2]
@@ -335,18 +398,57 @@ def test_outlines_are_those_of_the_prediction_and_of_the_target(tmp_path, monkey
 
 
 def test_exporting_again_replaces_what_was_there(whole, tmp_path):
-    predictions = predict.patients(bright(), whole.subset(["TEST_1", "TEST_2"]))
+    predictions = predict.predict_all(bright(), whole.subset(["TEST_1", "TEST_2"]))
     predict.export(predictions, tmp_path)
     (tmp_path / "scores.csv").touch()
-    shorter = dataclasses.replace(predictions["TEST_1"], slices=[1, 2])
+    raw = dataclasses.replace(predictions["TEST_1"].raw, slices=[1, 2])
+    shorter = dataclasses.replace(predictions["TEST_1"], raw=raw)
+    (tmp_path / "predictions" / "TEST_2" / "notes.txt").write_text("mine")
     archive = predict.export({"TEST_1": shorter}, tmp_path)
     names = {path.name for path in (tmp_path / "predictions").rglob("*.png")}
     assert names == {f"TEST_1_{number}_{kind}.png" for number in (1, 2)
                      for kind in ("outlined", "mask")}
-    with zipfile.ZipFile(archive) as stored:
-        assert sum(name.endswith(".png") for name in stored.namelist()) == 4
+    with zipfile.ZipFile(archive) as packed:
+        assert len(packed.namelist()) == 4
+    assert (tmp_path / "predictions" / "TEST_2" / "notes.txt").read_text() == "mine"
     assert {path.name for path in tmp_path.iterdir()} == {"predictions", "predictions.zip",
                                                           "scores.csv"}
+
+
+def test_export_leaves_alone_what_it_did_not_write(whole, tmp_path):
+    """A folder of the reader's own that is called predictions, and a picture in the way."""
+    predictions, home = predict.predict_all(bright(), whole.subset(["TEST_1"])), tmp_path
+    (home / "predictions" / "TEST_1").mkdir(parents=True)
+    (home / "predictions" / "thesis.txt").write_text("mine")
+    predict.export(predictions, home)
+    assert (home / "predictions" / "thesis.txt").read_text() == "mine"
+    (home / "other" / "predictions" / "TEST_1").mkdir(parents=True)
+    mine = home / "other" / "predictions" / "TEST_1" / "TEST_1_3_mask.png"
+    mine.write_bytes(b"mine")
+    with pytest.raises(CourseError, match="TEST_1_3_mask.png is there already, and no export"):
+        predict.export(predictions, home / "other")
+    assert mine.read_bytes() == b"mine"
+
+
+def test_an_export_that_fails_leaves_the_old_zip_and_can_be_repeated(whole, tmp_path, monkeypatch):
+    predictions = predict.predict_all(bright(), whole.subset(["TEST_1"]))
+    archive = predict.export(predictions, tmp_path)
+    before, calls = archive.read_bytes(), []
+
+    def full(path, write, durable=True):
+        calls.append(path)
+        if len(calls) == 5:
+            raise OSError(28, "No space left on device")
+        write_atomically(path, write, durable)
+
+    write_atomically = exporting.write_atomically
+    monkeypatch.setattr(exporting, "write_atomically", full)
+    with pytest.raises(CourseError, match="predictions: predictions cannot be written"):
+        predict.export(predictions, tmp_path)
+    assert archive.read_bytes() == before
+    monkeypatch.setattr(exporting, "write_atomically", write_atomically)
+    predict.export(predictions, tmp_path)
+    assert len(list((tmp_path / "predictions").rglob("*.png"))) == 12
 
 
 def test_a_patient_without_target_is_exported_too(tmp_path):

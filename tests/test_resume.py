@@ -15,26 +15,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tensorboard.summary.writer import event_file_writer
-from test_watch import events, seconds_from
+from test_log import events
 from torch import nn
 
 from course_lib import augment, losses, train
+from course_lib.compute import Compute
 from course_lib.data import SliceDataset
 from course_lib.errors import CourseError
-from course_lib.train import checkpoint, loop
+from course_lib.predict import stored
+from course_lib.train import checkpoint
+from course_lib.train.folder import write_config
 
 # A shell may start us with SIGINT ignored (nohup, a job in the background): stop buttons must work.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
-EXACT = {"batch_size": 2, "learning_rate": 0.01, "layout": "contiguous", "precision": "float32"}
+EXACT = {"batch_size": 2, "learning_rate": 0.01}
+PLAIN = Compute("contiguous", "float32")
 pytestmark = pytest.mark.usefixtures("on_the_cpu")
-
-
-@pytest.fixture(autouse=True)
-def _every_try_begins_a_second_later(monkeypatch):
-    monkeypatch.setattr(event_file_writer, "time", seconds_from(1_800_000_000))
 
 
 def dropout_net(seed):
@@ -48,7 +46,7 @@ def noisy(image, target, generator):
     """Draws from all generators there are."""
     gain, shift = 1 + 0.1 * np.random.rand(), 0.1 * random.random()           # noqa: NPY002
     image = gain * image.float() + shift + 0.1 * torch.randn(1)
-    return augment.affine()(image, target, generator)
+    return augment.Affine()(image, target, generator)
 
 
 def interrupting(function, at):
@@ -70,20 +68,21 @@ def split(folder):
     return whole.subset(whole.patients[:3]), whole.subset(whole.patients[3:])
 
 
-def fit(folder, parts, *, model=dropout_net, weights=0, change=noisy, epochs=3, **config):
+def fit(folder, parts, *, model=dropout_net, weights=0, change=noisy, epochs=3, compute=PLAIN,
+        **config):
     """A run whose network, where it is a new run, begins with the weights of that seed."""
     config = train.TrainConfig(epochs=epochs, **(EXACT | config))
     return train.fit(model(weights), *parts, loss=losses.BCEDice(), augment=change, config=config,
-                     folder=folder)
+                     folder=folder, compute=compute)
 
 
 def alike(one, other):
-    """Equal to the bit, through dicts and lists; seconds may differ, and NaN equals NaN."""
+    """Equal to the bit, through dicts and lists; NaN equals NaN; seconds and ids may differ."""
     if isinstance(one, torch.Tensor):
         return one.dtype == other.dtype and torch.equal(one, other)
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(alike(one[name], other[name]) for name in one
-                                                  if name != "seconds")
+                                                  if name not in ("seconds", "run"))
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(alike, one, other))
     return repr(one) == repr(other)
@@ -91,13 +90,12 @@ def alike(one, other):
 
 def next_batches(folder, parts, resident, count=100):
     """What the run would draw next, augmented; all generators are then where last.pt has them."""
-    model = dropout_net(seed=9)
-    state = checkpoint.State(folder, model, torch.optim.Adam(model.parameters()),
+    model, run = dropout_net(seed=9), stored.read_config(folder)["id"]
+    state = checkpoint.State(folder, run, model, torch.optim.Adam(model.parameters()),
                              torch.amp.GradScaler("cpu", enabled=False), torch.Generator(), [])
     state.restore()
-    source = loop._place(parts[0], torch.device("cpu"), resident)
-    epochs = (loop.batches(*source, EXACT["batch_size"], state.generator)
-              for _ in itertools.count())
+    epochs = (parts[0].batches(EXACT["batch_size"], 5, state.generator,
+                               compute=Compute(resident=resident)) for _ in itertools.count())
     drawn = itertools.islice(itertools.chain.from_iterable(epochs), count)
     return [noisy(image, target, state.generator) for image, target in drawn]
 
@@ -108,11 +106,12 @@ def assert_same_run(one, other):
         stored = [torch.load(folder / name, weights_only=True) for folder in (one, other)]
         assert stored[0].keys() == stored[1].keys()
         for field in stored[0]:
-            assert field == "seconds" or alike(stored[0][field], stored[1][field]), (name, field)
+            same = field in ("seconds", "run") or alike(stored[0][field], stored[1][field])
+            assert same, (name, field)
     assert alike(train.read_history(one), train.read_history(other))
     scalars = [events(folder)[0] for folder in (one, other)]
     assert alike(*scalars) and len(scalars[0]["dsc/prepared"]) == len(train.read_history(one))
-    assert not list(one.glob(".*.pt-*")) and not list(other.glob(".*.pt-*"))
+    assert not list(one.glob(".*")) and not list(other.glob(".*"))
 
 
 def test_alike_tells_a_difference_in_the_last_bit():
@@ -123,8 +122,9 @@ def test_alike_tells_a_difference_in_the_last_bit():
 
 # --- going on after Ctrl-C ---
 
-@pytest.mark.parametrize("config", [{}, {"layout": "channels_last", "optimizer": "adamw",
-                                         "schedule": "cosine", "weight_decay": 0.01}])
+@pytest.mark.parametrize("config", [{}, {
+    "compute": Compute("channels_last", "float32"), "optimizer": "adamw", "schedule": "cosine",
+    "weight_decay": 0.01, "clip_norm": 0.1, "validate_every": 2, "steps_per_epoch": 6}])
 def test_a_run_stopped_in_mid_epoch_ends_as_an_unbroken_one(tmp_path, tif_folder, config):
     parts = split(tif_folder)
     unbroken = fit(tmp_path / "unbroken", parts, **config)
@@ -132,7 +132,7 @@ def test_a_run_stopped_in_mid_epoch_ends_as_an_unbroken_one(tmp_path, tif_folder
         fit(tmp_path / "broken", parts, change=interrupting(noisy, at=8), **config)
     assert [row["epoch"] for row in train.read_history(tmp_path / "broken")] == [1]
     with pytest.raises(KeyboardInterrupt):
-        fit(tmp_path / "broken", parts, weights=1, change=interrupting(noisy, at=9), **config)
+        fit(tmp_path / "broken", parts, weights=1, change=interrupting(noisy, at=10), **config)
     assert [row["epoch"] for row in train.read_history(tmp_path / "broken")] == [1, 2]
     broken = fit(tmp_path / "broken", parts, weights=2, **config)
     assert_same_run(broken.folder, unbroken.folder)
@@ -186,16 +186,25 @@ def test_another_network_of_the_same_name_is_refused(tmp_path, tif_folder):
 
 # --- going on elsewhere ---
 
-def as_if_on_a_gpu(folder):
+def change_config(folder, **parts):
+    """Write config.json again, with other values in some of its parts."""
+    config = stored.read_config(folder)
+    write_config(folder, config | {name: config[name] | values for name, values in parts.items()})
+
+
+def change_last(folder, **values):
+    run = stored.read_config(folder)["id"]
+    state = stored.unpack(folder / "last.pt", run) | values
+    (folder / "last.pt").write_bytes(stored.pack(state))
+
+
+def as_if_on_a_gpu(folder, **parts):
     """What a run that was begun on a GPU looks like from here."""
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"device": "cuda"}))
-    state = torch.load(folder / "last.pt", weights_only=True)
-    torch.save(state | {"device": "cuda", "generator": torch.zeros(16, dtype=torch.uint8)},
-               folder / "last.pt")
+    change_config(folder, compute={"device": "cuda", "precision": "bfloat16"}, **parts)
+    change_last(folder, device="cuda", generator=torch.zeros(16, dtype=torch.uint8))
 
 
-def test_a_run_begun_on_another_kind_of_device_goes_on_here(tmp_path, tif_folder):
+def test_a_run_begun_on_another_kind_of_device_goes_on_here_and_says_so(tmp_path, tif_folder):
     parts, seen = split(tif_folder), []
 
     def watched(image, target, generator):
@@ -203,13 +212,11 @@ def test_a_run_begun_on_another_kind_of_device_goes_on_here(tmp_path, tif_folder
         return image, target
 
     folder = fit(tmp_path / "run", parts, change=watched, epochs=1).folder
-    config = json.loads((folder / "config.json").read_text())
-    config["training"]["epochs"] = 2
-    (folder / "config.json").write_text(json.dumps(config))
-    as_if_on_a_gpu(folder)
-    run = fit(folder, parts, change=watched, epochs=2, weights=1)
+    as_if_on_a_gpu(folder, training={"epochs": 2})
+    with pytest.warns(match="goes on in another way .device cuda → cpu, .*bits may differ"):
+        run = fit(folder, parts, change=watched, epochs=2, weights=1)
     assert [row["epoch"] for row in run.history] == [1, 2]
-    assert json.loads((folder / "config.json").read_text())["device"] == "cpu"
+    assert stored.read_config(folder)["compute"]["device"] == "cpu"
     assert not torch.equal(torch.cat(seen[:5]), torch.cat(seen[5:]))    # not epoch 1 once more
 
 
@@ -218,8 +225,30 @@ def test_a_finished_run_of_another_kind_of_device_is_only_shown(tmp_path, tif_fo
     folder = fit(tmp_path / "run", parts, epochs=1).folder
     as_if_on_a_gpu(folder)
     run = fit(folder, parts, epochs=1, weights=1)
-    assert run.config["device"] == "cuda" and len(run.history) == 1
-    assert json.loads((folder / "config.json").read_text())["device"] == "cuda"
+    assert run.config["compute"]["device"] == "cuda" and len(run.history) == 1
+    assert stored.read_config(folder)["compute"]["device"] == "cuda"
+
+
+@pytest.mark.parametrize("compute", [Compute("channels_last", "float32"),
+                                     Compute("contiguous", "float32", resident=False)])
+def test_layout_and_residence_may_change_when_a_run_goes_on(tmp_path, tif_folder, compute):
+    parts = split(tif_folder)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "run", parts, change=interrupting(noisy, at=8))
+    with pytest.warns(match="(layout contiguous → channels_last|resident True → False).*bits may"):
+        run = fit(tmp_path / "run", parts, compute=compute)
+    assert len(run.history) == 3
+    assert stored.read_config(run.folder)["compute"]["layout"] == compute.layout
+
+
+def test_a_run_goes_on_as_it_was_begun_where_nothing_else_is_asked_for(tmp_path, tif_folder,
+                                                                       recwarn):
+    parts = split(tif_folder)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "run", parts, change=interrupting(noisy, at=8))
+    fit(tmp_path / "run", parts, compute=Compute())
+    assert not [warning for warning in recwarn if "bits" in str(warning.message)]
+    assert stored.read_config(tmp_path / "run")["compute"]["layout"] == "contiguous"
 
 
 # --- going on after kill -9 ---
@@ -233,7 +262,7 @@ def assert_kills_change_nothing(tif_folder, tmp_path, chains, resident=True):
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     unbroken, parts = tmp_path / "unbroken", split(tif_folder)
     assert len(train.read_history(unbroken)) == 4
-    assert json.loads((unbroken / "config.json").read_text())["resident"] is resident
+    assert stored.read_config(unbroken)["compute"]["resident"] is resident
     expected = next_batches(unbroken, parts, resident)
     assert len(expected) == 100 and not alike(expected[0], expected[1])
     for number in range(len(chains)):
@@ -249,7 +278,7 @@ MOMENTS = {"step": 20, "validation": 4, "half": 6, "save": 10, "saved": 10}
 @needs_fork
 def test_a_run_killed_at_every_kind_of_moment_ends_as_an_unbroken_one(tmp_path, tif_folder):
     assert_kills_change_nothing(tif_folder, tmp_path, [[
-        ("save", 1),           # in config.json
+        ("save", 1),           # in config.json, after the first step
         ("half", 1),           # in last.pt of epoch 0
         ("save", 2),           # in last.pt of epoch 0
         ("step", 3),           # in epoch 1

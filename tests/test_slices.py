@@ -1,4 +1,6 @@
 import hashlib
+import json
+import os
 import re
 import shutil
 import warnings
@@ -9,11 +11,13 @@ import pytest
 import tifffile
 import torch
 from conftest import write_patient
+from scipy import stats
 from skimage.exposure import rescale_intensity
 from skimage.transform import resize
 from test_tif import BROKEN, FIRST, copy_patient, slice_file
 
-from course_lib.data import SliceDataset, find_patients, read_patient
+from course_lib.compute import PLAIN
+from course_lib.data import SliceDataset, find_patients, prepare, read_patient, restore
 from course_lib.errors import CourseError, DataError
 
 # Few slices, several sites. In FG_7634 two sequences are one, in HT_7877 and HT_8105 all three.
@@ -21,7 +25,7 @@ REAL = {"TCGA_HT_7692_19960724": 128, "TCGA_EZ_7264_20010816": 128, "TCGA_FG_763
         "TCGA_HT_7877_19980917": 128, "TCGA_CS_4944_20010208": 256}
 
 
-def reference_recipe(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
+def reference_preparation(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The published preparation written down anew, with skimage: the oracle.
 
     Source: github.com/mateuszbuda/brain-segmentation-pytorch, `dataset.py` and `utils.py`.
@@ -58,7 +62,7 @@ def reference_recipe(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def assert_same_as_the_reference(folder: Path, size: int) -> SliceDataset:
     dataset = SliceDataset(folder.parent, size=size, patients=[folder.name])
-    image, target = reference_recipe(folder, size)
+    image, target = reference_preparation(folder, size)
     assert dataset.images.shape == (len(image), 3, size, size)
     difference = np.abs(dataset.images.numpy().transpose(0, 2, 3, 1) - image)
     assert difference.max() < 0.02
@@ -70,7 +74,7 @@ def message(error: pytest.ExceptionInfo) -> str:
     return str(error.value)
 
 
-# --- the recipe -------------------------------------------------------------------------------
+# --- the preparation --------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name", REAL)
 def test_a_real_patient_is_prepared_as_the_reference_does(real_folder, name):
@@ -130,6 +134,40 @@ def test_each_size_and_each_choice_of_slices_is_cached_on_its_own(tif_folder):
     for size, drop_ends in [(32, True), (64, True), (32, False), (32, True)]:
         dataset = SliceDataset(tif_folder, size=size, patients=[FIRST], drop_ends=drop_ends)
         assert dataset.images.shape == (4 if drop_ends else 6, 3, size, size)
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, "64", None, True])
+def test_a_size_that_cannot_work_is_refused_by_name(tif_folder, size):
+    with pytest.raises(CourseError, match=f"SliceDataset: size={size!r}. Give size as a whole"):
+        SliceDataset(tif_folder, size=size)
+
+
+def test_a_size_of_numpy_works_and_is_stored_as_a_number(tif_folder):
+    preparation = SliceDataset(tif_folder, size=np.int64(32), patients=[FIRST]).preparation
+    assert json.dumps(preparation) == '{"kind": "slices", "size": 32, "drop_ends": true}'
+
+
+def test_a_mask_edited_with_its_time_kept_is_prepared_again(tif_folder):
+    before = SliceDataset(tif_folder, size=32, patients=[FIRST])
+    path = tif_folder / FIRST / f"{FIRST}_3_mask.tif"
+    times = path.stat()
+    tifffile.imwrite(path, np.roll(tifffile.imread(path), 7, axis=1))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    after = SliceDataset(tif_folder, size=32, patients=[FIRST])
+    assert path.stat().st_size == times.st_size
+    assert not torch.equal(before.targets, after.targets)
+    assert torch.equal(before.images, after.images)
+
+
+def test_two_masks_swapped_are_prepared_again(tif_folder):
+    before = SliceDataset(tif_folder, size=32, patients=[FIRST])
+    one, other = (tif_folder / FIRST / f"{FIRST}_{number}_mask.tif" for number in (3, 6))
+    one.rename(tif_folder / "aside")
+    other.rename(one)
+    (tif_folder / "aside").rename(other)
+    after = SliceDataset(tif_folder, size=32, patients=[FIRST])
+    row = before.index.index((FIRST, 3))
+    assert before.targets[row].any() and not after.targets[row].any()
 
 
 def test_a_changed_file_is_prepared_again(tif_folder):
@@ -193,7 +231,8 @@ def test_a_subset_keeps_rows_and_order(tif_folder):
         torch.testing.assert_close(part.images[row], dataset.images[old], rtol=0, atol=0)
         torch.testing.assert_close(part.targets[row], dataset.targets[old], rtol=0, atol=0)
     assert part.boxes[names[0]] == dataset.boxes[names[0]]
-    assert part.geometry == dataset.geometry == {"size": 32, "drop_ends": True}
+    assert part.preparation == dataset.preparation == {
+        "kind": "slices", "size": 32, "drop_ends": True}
     part.images[:] = 0
     assert (dataset.images[dataset.rows(names[0])] != 0).any()       # a copy, not a view
 
@@ -205,6 +244,47 @@ def test_the_rows_of_a_patient_are_those_of_the_index(tif_folder):
     assert sum(len(dataset.index[dataset.rows(name)]) for name in dataset.patients) == 14
     with pytest.raises(CourseError, match="no patient 'nobody'.*such as 'TEST_AA_0001"):
         dataset.subset(["nobody"])
+
+
+def test_the_contract_that_training_and_prediction_rest_on(tif_folder):
+    dataset = SliceDataset(tif_folder, size=32)
+    name = dataset.patients[1]
+    ready, raw = dataset.prepared(name), dataset.read(name)
+    assert dataset.labels == {"tumour": 1}
+    assert ready.image.shape == (3, 3, 32, 32) and ready.target.shape == (3, 1, 32, 32)
+    assert ready.image.data_ptr() == dataset.images[dataset.rows(name)].data_ptr()       # no copy
+    again = prepare(raw, dataset.preparation)
+    assert torch.equal(again.image, ready.image) and torch.equal(again.target, ready.target)
+    assert again.box == ready.box
+    assert restore(ready.target.numpy(), ready.box).shape == (1, *raw.target.shape)
+    digests = dataset.digests[name]
+    assert list(digests) == ["image", "target"] and len(digests["image"]) == 5
+    assert f"{name}_3_mask.tif" in digests["target"]
+
+
+def test_batches_are_drawn_in_proportion_to_the_sampling_weights(tif_folder):
+    dataset = SliceDataset(tif_folder, size=32, patients=[FIRST])
+    dataset.targets.zero_()
+    for row in range(4):                       # each slice its own number, in image and in target
+        dataset.images[row], dataset.targets[row, 0, 0, :row] = row, 1
+    generator, counts = torch.Generator().manual_seed(0), torch.zeros(4)
+    for image, target in dataset.batches(5, 2000, generator, compute=PLAIN):
+        assert image.dtype == torch.float16 and target.dtype == torch.uint8 and len(image) == 5
+        assert torch.equal(image[:, 0, 0, 0].long(), target.sum(dim=(1, 2, 3)))
+        counts += torch.bincount(image[:, 0, 0, 0].long(), minlength=4)
+    expected = (10_000 * dataset.sampling_weights()).numpy()
+    assert counts.sum() == 10_000 and stats.chisquare(counts.numpy(), expected).pvalue > 0.01
+
+
+def test_label_maps_keep_their_values(tmp_path):
+    folder = write_patient(tmp_path, slices=4)
+    for number, value in ((2, 1), (3, 2)):
+        path = folder / f"{folder.name}_{number}_mask.tif"
+        tifffile.imwrite(path, (tifffile.imread(path) > 0).astype(np.uint8) * value)
+    dataset = SliceDataset(tmp_path, size=48, drop_ends=False, labels={"oedema": 1, "core": 2})
+    assert [part.unique().tolist() for part in dataset.targets] == [[0], [0, 1], [0, 2], [0]]
+    assert dataset.subset(dataset.patients).labels == {"oedema": 1, "core": 2}
+    assert dataset.read(folder.name).target.max() == 2
 
 
 # --- layouts ----------------------------------------------------------------------------------
@@ -355,7 +435,9 @@ def test_a_patient_that_is_there_twice_is_refused_or_left_out(tif_folder):
         assert SliceDataset(tif_folder, size=32, on_error="skip").patients == names
     alone, others = (SliceDataset(tif_folder, size=32, patients=part)
                      for part in (["TEST_ZZ_0009"], names))            # nothing to clash with
-    assert alone.digests["TEST_ZZ_0009"] == others.digests[names[0]]
+    copied, original = (list(part.digests[name]["image"].values()) for part, name in
+                        ((alone, "TEST_ZZ_0009"), (others, names[0])))
+    assert copied == original
 
 
 def test_a_gap_in_the_slice_numbers_is_a_warning_each_time(tif_folder):
@@ -368,7 +450,7 @@ def test_a_gap_in_the_slice_numbers_is_a_warning_each_time(tif_folder):
 
 @pytest.mark.parametrize("function", [find_patients, SliceDataset])
 def test_a_missing_folder_is_refused(tmp_path, function):
-    with pytest.raises(DataError, match="nowhere: there is no such folder. Data.fetch"):
+    with pytest.raises(DataError, match="nowhere: there is no such folder. "):
         function(tmp_path / "nowhere")
 
 

@@ -63,7 +63,7 @@ class SliceDataset:
         if self.skipped and on_error == "raise":
             raise _as_one(self.skipped, len(parts), self.folder)
         for error in self.skipped.values():
-            warnings.warn(f"left out: {error}", stacklevel=2)
+            warnings.warn(f"patient left out: {error}", stacklevel=2)
         if len(self.skipped) == len(parts):
             raise DataError(what="no patient could be read", where=str(folder),
                             cure="see the warnings above, or use on_error='raise'")

@@ -30,8 +30,7 @@ def config_text(config: dict) -> str:
 
 
 def _checksum(config: dict) -> str:
-    facts = {name: value for name, value in config.items() if name != "checksum"}
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def read_config(folder: Path) -> dict:
@@ -54,7 +53,7 @@ def read_config(folder: Path) -> dict:
         raise CourseError(what=f"this run was made by course_lib {_version(config)}, whose run "
                                "folders are laid out in another way", where=str(path),
                           cure="use that version for it, or begin a new run in another folder")
-    if config.get("checksum") != _checksum(config):
+    if config.pop("checksum", None) != _checksum(config):
         raise _damaged_config(path, "is not as it was written (its checksum does not fit)")
     return config
 

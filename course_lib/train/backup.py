@@ -26,6 +26,7 @@ from course_lib.predict.stored import read_config, unpack
 from course_lib.train import log
 from course_lib.train.folder import FILES, read_history
 
+SETTINGS = ("data", "model", "loss", "augment", "training", "postprocess")
 NAME = re.compile(r"epoch-(\d{6})-(\d{8}-\d{6})-([0-9a-f]{16})\.zip")    # …-<UTC>-<checksum>.zip
 
 
@@ -55,10 +56,9 @@ def _pack(folder: Path, packed: Path) -> None:
                 archive.write(folder / name, name)
 
 
-def _run_of(packed: Path) -> str:
-    """Read the id of the run that a generation holds; "" for a layout without one."""
-    with zipfile.ZipFile(packed) as archive:
-        return json.loads(archive.read("config.json")).get("id", "")
+def _settings_of(config: dict) -> dict:
+    """Pick what two runs of the same settings and data have in common, whatever their ids."""
+    return {name: config.get(name) for name in SETTINGS}
 
 
 class Backup:
@@ -114,7 +114,7 @@ class Backup:
         if self.home is None:
             return
         try:
-            run, here = self._look_here()
+            settings_here, here = self._look_here()
         except CourseError:                            # no run, or damaged: refused after this
             self.home = None
             return
@@ -122,7 +122,7 @@ class Backup:
             packed = Path(scratch) / "run.zip"
             passed = self._fetch_newest(packed)
             kept = int(NAME.fullmatch(self.good.name)[1]) if self.good else -1
-            if self.good and run and _run_of(packed) != run:
+            if self.good and settings_here and self._settings_kept(packed) != settings_here:
                 self._warn("another run is backed up under this name, so this one is not; give it "
                            "another folder")
                 self.home = None
@@ -133,15 +133,20 @@ class Backup:
             elif passed and kept < 0:
                 self._warn(f"no whole copy of the run is there ({'; '.join(passed)})")
 
-    def _look_here(self) -> tuple[str | None, int]:
-        """Look up the id and the epochs of the run in the run folder: None and -1 for none."""
+    def _look_here(self) -> tuple[dict | None, int]:
+        """Look up settings and epochs of the run in the run folder: None and -1 for none."""
         if not any(self.folder.glob("[!.]*")):
             return None, -1
-        run = read_config(self.folder)["id"]
+        config = read_config(self.folder)
         try:
-            return run, len(unpack(self.folder / "last.pt", run)["history"])
+            epochs = len(unpack(self.folder / "last.pt", config["id"])["history"])
         except (CourseError, KeyError):                # missing or damaged: a backup is better
-            return run, -1
+            epochs = -1
+        return _settings_of(config), epochs
+
+    def _settings_kept(self, packed: Path) -> dict:
+        with zipfile.ZipFile(packed) as archive:
+            return _settings_of(json.loads(archive.read("config.json")))
 
     def _fetch_newest(self, packed: Path) -> list[str]:
         """Copy the newest whole generation here; returns what is wrong with those after it."""
