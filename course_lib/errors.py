@@ -1,5 +1,6 @@
 """Errors as sentences: where it is, what is wrong with it, and the cure."""
 
+import math
 import operator
 import re
 
@@ -51,6 +52,24 @@ def whole_number(value, name: str, where: str, least: int = 1) -> int:
     if number is None or number < least:
         raise CourseError(what=f"{name}={value!r}", where=where,
                           cure=f"give {name} as a whole number from {least} on")
+    return number
+
+
+def number_within(value, name: str, where: str, least: float = -math.inf,
+                  most: float = math.inf) -> float:
+    """Check an argument that measures something; numpy's numbers count, True and "3" do not.
+
+    Raises:
+        CourseError: it is no number, not finite, or not within [least, most].
+    """
+    try:
+        number = math.nan if isinstance(value, bool | str) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (math.isfinite(number) and least <= number <= most):
+        span = f"from {least:g} to {most:g}" if most < math.inf else f"of at least {least:g}"
+        raise CourseError(what=f"{name}={value!r}", where=where,
+                          cure=f"give {name} as a number {span}")
     return number
 
 

@@ -7,7 +7,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from course_lib.errors import CourseError
+from course_lib.errors import CourseError, number_within
+
+
+def check_shapes(logits: torch.Tensor, target: torch.Tensor, where: str) -> None:
+    """Refuse different shapes: torch would broadcast them, in silence."""
+    if logits.shape != target.shape:
+        raise CourseError(what=f"logits have shape {tuple(logits.shape)}, target "
+                               f"{tuple(target.shape)}", where=where,
+                          cure="give both as (B, 1, …); for several labels take a loss of several "
+                               "channels")
 
 
 class BCE(nn.Module):
@@ -18,6 +27,7 @@ class BCE(nn.Module):
     """
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        check_shapes(logits, target, "losses.BCE")
         return functional.binary_cross_entropy_with_logits(logits.float(), target.float())
 
 
@@ -37,14 +47,10 @@ class SoftDice(nn.Module):
 
     def __init__(self, smooth: float = 1.0):
         super().__init__()
-        self.smooth = smooth
-        self.arguments = {"smooth": smooth}
+        self.smooth = number_within(smooth, "smooth", "losses.SoftDice", 0)
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        if logits.shape != target.shape:                 # else torch would broadcast, in silence
-            raise CourseError(what=f"logits have shape {tuple(logits.shape)}, target "
-                                   f"{tuple(target.shape)}", where="losses.SoftDice",
-                              cure="give both as (B, 1, …)")
+        check_shapes(logits, target, "losses.SoftDice")
         probabilities, target = torch.sigmoid(logits.float()), target.float()
         overlap = (probabilities * target).sum()
         size = probabilities.sum() + target.sum()
@@ -57,7 +63,10 @@ class BCEDice(nn.Module):
     def __init__(self, smooth: float = 1.0):
         super().__init__()
         self.bce, self.dice = BCE(), SoftDice(smooth)
-        self.arguments = {"smooth": smooth}
+        self.smooth = self.dice.smooth
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return self.bce(logits, target) + self.dice(logits, target)
+
+
+LOSSES = {"BCE": BCE, "SoftDice": SoftDice, "BCEDice": BCEDice}      # to rebuild a run

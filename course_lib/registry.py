@@ -1,12 +1,14 @@
 """A network, loss or augmentation as text in config.json, and rebuilt from that text.
 
-What can be rebuilt keeps each argument of its constructor under the argument's own name, as the
+What can be rebuilt keeps each argument of its constructor under the argument's own name, as
 dataclasses do: `describe` looks there, and `build` calls the constructor with what it found.
 """
 
 import hashlib
 import inspect
+import math
 from collections.abc import Callable
+from types import CodeType
 
 from course_lib.errors import CourseError
 
@@ -17,14 +19,15 @@ def describe(thing) -> dict | None:
     """Describe an object or function as config.json keeps it; None for None.
 
     Returns:
-        name; module (told from another class of the same name by it); arguments, as far as the
-        object keeps them; and, for what is not of course_lib, a checksum of its source.
+        name; module (tells it from another class of the same name); arguments, as far as the
+        object keeps them; and, for what is not of course_lib, a checksum of its source. Only what
+        JSON has, and the same in every process.
     """
     if thing is None:
         return None
     thing = inspect.unwrap(thing) if callable(thing) else thing       # functools.wraps: the same
     of = thing if inspect.isroutine(thing) else type(thing)
-    described = {"name": of.__qualname__, "module": of.__module__,
+    described = {"name": of.__qualname__, "module": of.__module__ or "",
                  "arguments": {} if of is thing else _arguments(thing)}
     return described if is_ours(described) else {**described, "source": source_checksum(of)}
 
@@ -45,16 +48,25 @@ def _arguments(thing) -> dict:
 
 
 def _plain(value):
-    """Turn an argument into what JSON has; an object that is none of it into its description."""
+    """Turn an argument into what JSON has, and what is equal to itself when it comes back."""
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
-    if hasattr(value, "item") and getattr(value, "shape", None) == ():          # numpy, torch
-        return value.item()
-    if value is None or isinstance(value, bool | int | float | str):
+    if hasattr(value, "numpy") or hasattr(value, "tolist"):            # of torch, of numpy
+        if getattr(value, "ndim", 0) == 0:
+            return _plain(value.item())
+        array = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+        digest = hashlib.sha256(array.tobytes()).hexdigest()[:16]
+        return f"{tuple(array.shape)} {array.dtype} {digest}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or type(value) in (bool, int, float, str):
         return value
-    return describe(value) if callable(value) else repr(value)
+    if callable(value):
+        return describe(value) if not isinstance(value, type) else value.__qualname__
+    text = repr(value)                       # an address would differ in each process
+    return type(value).__qualname__ if " at 0x" in text else text
 
 
 def build(described: dict | None, table: dict[str, Callable]):
@@ -67,10 +79,13 @@ def build(described: dict | None, table: dict[str, Callable]):
         described: name, module and arguments.
         table: name to constructor: MODELS, LOSSES or AUGMENTS.
     Raises:
-        CourseError: it is not of course_lib, or not of this version.
+        CourseError: it is not of course_lib, or not of this version, or no description.
     """
     if described is None:
         return None
+    if not _is_description(described):
+        raise CourseError(what=f"{described!r} describes nothing", where="config.json",
+                          cure="give a dict of name, module and arguments, as config.json has it")
     constructor = table.get(described["name"]) if is_ours(described) else None
     if constructor is None:
         raise CourseError(what=f"{described['module']}.{described['name']} is not one of "
@@ -87,13 +102,16 @@ def build(described: dict | None, table: dict[str, Callable]):
                           cure="use the version of course_lib that made the run") from error
 
 
+def _is_description(value) -> bool:
+    return (isinstance(value, dict) and isinstance(value.get("name"), str)
+            and isinstance(value.get("module"), str) and isinstance(value.get("arguments"), dict))
+
+
 def _built(value, table: dict[str, Callable]):
     """Rebuild an argument: descriptions within lists become objects."""
     if isinstance(value, list):
         return [_built(item, table) for item in value]
-    if isinstance(value, dict) and {"name", "module", "arguments"} <= value.keys():
-        return build(value, table)
-    return value
+    return build(value, table) if _is_description(value) else value
 
 
 def source_checksum(of: type | Callable) -> str:
@@ -101,14 +119,15 @@ def source_checksum(of: type | Callable) -> str:
     try:
         text = inspect.getsource(of)
     except (OSError, TypeError):
-        text = repr(_codes(of))
+        functions = [of] if inspect.isroutine(of) else [
+            value for _, value in sorted(vars(of).items()) if inspect.isroutine(value)]
+        codes = [getattr(inspect.unwrap(function), "__code__", None) for function in functions]
+        text = repr([_code_facts(code) for code in codes if code])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _codes(of) -> list:
-    """List the compiled code of a function, or of a class's functions."""
-    functions = [of] if inspect.isroutine(of) else [
-        value for _, value in sorted(vars(of).items()) if inspect.isroutine(value)]
-    codes = [getattr(inspect.unwrap(function), "__code__", None) for function in functions]
-    return [(code.co_name, code.co_code, code.co_names, repr(code.co_consts))
-            for code in codes if code]
+def _code_facts(code: CodeType) -> tuple:
+    """List what makes compiled code what it is; functions within it likewise."""
+    constants = [_code_facts(constant) if isinstance(constant, CodeType) else repr(constant)
+                 for constant in code.co_consts]
+    return code.co_name, code.co_code, code.co_names, constants

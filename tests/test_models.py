@@ -1,11 +1,16 @@
 import copy
+import json
+import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from course_lib.errors import CourseError
 from course_lib.models import MODELS, UNet
+from course_lib.models.blocks import ConvNormAct
+from course_lib.registry import build, describe
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +105,8 @@ def test_one_batch_can_be_overfitted(norm):
 def test_convolutions_have_a_bias_only_without_normalisation():
     def biased(norm):
         blocks = UNet(1, 1, features=2, norm=norm).enc1
-        return [layer.bias is not None for layer in blocks if isinstance(layer, nn.Conv2d)]
+        return [layer.bias is not None for layer in blocks.modules()
+                if isinstance(layer, nn.Conv2d)]
 
     assert biased("batch") == biased("instance") == [False, False]
     assert biased(None) == [True, True]
@@ -119,7 +125,7 @@ def test_instance_norm_sees_each_image_alone():
 
 def test_arguments_rebuild_the_network():
     model = UNet(3, 2, features=4, norm="instance", dim=2, padding="same").eval()
-    again = MODELS["UNet"](**model.arguments).eval()
+    again = build(describe(model), MODELS).eval()
     again.load_state_dict(model.state_dict())
     image = torch.randn(1, 3, 32, 32)
     assert torch.equal(model(image), again(image))
@@ -127,13 +133,13 @@ def test_arguments_rebuild_the_network():
 
 @pytest.mark.parametrize("shape", [(1, 3, 100, 64), (1, 3, 64, 100), (1, 3, 8, 8), (1, 3, 24, 32)])
 def test_size_that_cannot_be_halved_four_times_is_refused(shape):
-    with pytest.raises(CourseError, match="cannot be halved four times.*divisible by 16") as caught:
+    with pytest.raises(CourseError, match="does not pass through .*nearest sizes") as caught:
         UNet(3, 1, features=2)(torch.zeros(shape))
     assert str(shape[2:]) in str(caught.value)
 
 
 def test_uneven_depth_is_refused_in_3d():
-    with pytest.raises(CourseError, match=r"\(32, 32, 20\) cannot be halved four times"):
+    with pytest.raises(CourseError, match=r"\(32, 32, 20\) does not pass through all poolings"):
         UNet(1, 1, dim=3, features=2)(torch.zeros(1, 1, 32, 32, 20))
 
 
@@ -166,13 +172,40 @@ def test_the_papers_layout_has_its_parameters_and_its_sizes():
 
 
 @pytest.mark.parametrize(("size", "words"), [
-    (570, "cannot be halved four times.*such as 572"),           # (570 - 4) / 2 = 283, odd
-    (512, "cannot be halved four times.*such as 572"),           # 254, 125, odd
-    (172, "leaves nothing to predict.*at least 188"),            # 84, 40, 18, 7; up 3, 2, 0
-    (60, "cannot be halved four times.*such as 572")])           # 28, 12, 4, 0
+    (570, r"(556, 556) and (572, 572)"),                         # (570 - 4) / 2 = 283, odd
+    (512, r"(508, 508) and (524, 524)"),                         # 254, 125, odd
+    (172, r"(188, 188)"),                                        # 84, 40, 18, 7; up 3, 2, 0
+    (60, r"(188, 188)")])                                        # 28, 12, 4, 0
 def test_valid_padding_refuses_sizes_that_break(size, words):
-    with pytest.raises(CourseError, match=words):
+    with pytest.raises(CourseError, match=f"nearest sizes that work are {re.escape(words)}"):
         UNet(1, 1, features=2, norm=None, padding="valid")(torch.zeros(1, 1, size, size))
+
+
+def test_the_nearest_sizes_that_work_are_named():
+    with pytest.raises(CourseError, match=r"sizes that work are \(96, 64\) and \(112, 64\)"):
+        UNet(3, 1, features=2)(torch.zeros(1, 3, 100, 64))
+
+
+@pytest.mark.parametrize("bad", [{"features": 0}, {"features": "8"}, {"features": 2.5},
+                                 {"in_channels": 0}, {"out_channels": -1}, {"features": True}])
+def test_a_count_that_cannot_work_is_named(bad):
+    (name, value), = bad.items()
+    with pytest.raises(CourseError, match=f"UNet: {name}={value!r}. Give {name} as a whole"):
+        UNet(**({"in_channels": 1, "out_channels": 1, "features": 2} | bad))
+
+
+def test_numbers_of_numpy_work_and_become_python_numbers():
+    model = UNet(np.int64(3), np.int32(1), features=np.int8(2))
+    assert json.dumps(describe(model)["arguments"]).startswith('{"in_channels": 3, "out_channels"')
+
+
+def test_a_strided_block_with_uneven_kernel_and_leaky_relu():
+    block = ConvNormAct(2, 4, dim=3, kernel_size=(1, 3, 3), stride=(1, 2, 2), norm="instance",
+                        activation="leaky_relu", bias=True)
+    assert block(torch.randn(1, 2, 8, 8, 8)).shape == (1, 4, 8, 4, 4)
+    assert block[0].bias is not None and isinstance(block[2], nn.LeakyReLU)
+    with pytest.raises(CourseError, match="activation='gelu'"):
+        ConvNormAct(1, 1, activation="gelu")
 
 
 def test_skip_is_cropped_at_the_centre():
@@ -255,8 +288,8 @@ def test_from_reference_predicts_what_the_reference_predicts(in_channels, out_ch
 
 def test_from_reference_remembers_its_arguments():
     model = UNet.from_reference(reference().state_dict())
-    assert model.arguments == UNet(3, 1, features=8).arguments
-    assert model.enc1[1].num_batches_tracked == 17
+    assert describe(model) == describe(UNet(3, 1, features=8))
+    assert model.enc1[0][1].num_batches_tracked == 17
 
 
 def without(state_dict, name):

@@ -16,8 +16,8 @@ from textwrap import shorten
 import torch
 from torch import nn
 
-from course_lib.errors import CourseError
-from course_lib.models.blocks import CONV, MAX_POOL, TRANSPOSED_CONV, DoubleConv
+from course_lib.errors import CourseError, whole_number
+from course_lib.models.blocks import CONV, MAX_POOL, TRANSPOSED_CONV, DoubleConv, check_image
 
 
 class UNet(nn.Module):
@@ -38,9 +38,10 @@ class UNet(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, dim: int = 2, features: int = 32,
                  norm: str | None = "batch", padding: str = "same"):
         super().__init__()
-        self.arguments = {"in_channels": in_channels, "out_channels": out_channels, "dim": dim,
-                          "features": features, "norm": norm, "padding": padding}
-        f = features
+        self.in_channels = whole_number(in_channels, "in_channels", "UNet")
+        self.out_channels = whole_number(out_channels, "out_channels", "UNet")
+        self.features = f = whole_number(features, "features", "UNet")
+        self.dim, self.norm, self.padding = dim, norm, padding
 
         def double_conv(inputs, outputs):
             return DoubleConv(inputs, outputs, dim=dim, norm=norm, padding=padding)
@@ -48,7 +49,7 @@ class UNet(nn.Module):
         def up(inputs, outputs):
             return TRANSPOSED_CONV[dim](inputs, outputs, kernel_size=2, stride=2)
 
-        self.enc1 = double_conv(in_channels, f)
+        self.enc1 = double_conv(self.in_channels, f)
         self.enc2 = double_conv(f, 2 * f)
         self.enc3 = double_conv(2 * f, 4 * f)
         self.enc4 = double_conv(4 * f, 8 * f)
@@ -58,10 +59,10 @@ class UNet(nn.Module):
         self.up3, self.dec3 = up(8 * f, 4 * f), double_conv(8 * f, 4 * f)
         self.up2, self.dec2 = up(4 * f, 2 * f), double_conv(4 * f, 2 * f)
         self.up1, self.dec1 = up(2 * f, f), double_conv(2 * f, f)
-        self.head = CONV[dim](f, out_channels, kernel_size=1)
+        self.head = CONV[dim](f, self.out_channels, kernel_size=1)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:   # (B, C, H, W), same padding:
-        self._check(image)
+        check_image(image, self.dim, self.in_channels, self.fits, "UNet")
         enc1 = self.enc1(image)                               # (B, f, H, W)
         enc2 = self.enc2(self.pool(enc1))                     # (B, 2f, H/2, W/2)
         enc3 = self.enc3(self.pool(enc2))                     # (B, 4f, H/4, W/4)
@@ -73,32 +74,18 @@ class UNet(nn.Module):
         dec1 = self.dec1(join(self.up1(dec2), enc1))          # (B, f, H, W)
         return self.head(dec1)                                # logits (B, out, H, W)
 
-    def _check(self, image: torch.Tensor) -> None:
-        """Refuse at the door what would fail, or lose pixels, further in."""
-        wanted = self.arguments
-        if image.ndim != wanted["dim"] + 2 or image.shape[1] != wanted["in_channels"]:
-            raise CourseError(what=f"image has shape {tuple(image.shape)}", where="UNet.forward",
-                              cure=f"this network takes (B, {wanted['in_channels']}, …) with "
-                                   f"{wanted['dim']} spatial axes")
-        sides = list(image.shape[2:])
+    def fits(self, side: int) -> bool:
+        """Tell whether a side of so many pixels can be halved four times, with pixels left."""
         for _ in range(4):                                                # four poolings
-            if wanted["padding"] == "valid":
-                sides = [side - 4 for side in sides]
-            if any(side % 2 or side < 2 for side in sides):
-                cure = ("pad or resize the image so that every side is divisible by 16"
-                        if wanted["padding"] == "same" else
-                        "take a side that stays even through all poolings, such as 572")
-                raise CourseError(what=f"a size of {tuple(image.shape[2:])} cannot be halved four "
-                                       "times", where="UNet.forward", cure=cure)
-            sides = [side // 2 for side in sides]
-        if wanted["padding"] == "valid" and min(sides) < 8:               # else dec1 is empty
-            raise CourseError(what=f"a size of {tuple(image.shape[2:])} leaves nothing to predict",
-                              where="UNet.forward",
-                              cure="take a side of at least 188 with valid padding")
+            side -= 4 if self.padding == "valid" else 0
+            if side % 2 or side < 2:
+                return False
+            side //= 2
+        return self.padding == "same" or side >= 8                        # else dec1 is empty
 
     @classmethod
     def ronneberger(cls) -> "UNet":
-        """The paper's own layout: one channel to two, 64 features, no padding, no normalisation.
+        """Make the paper's own layout: one channel to two, 64 features, no padding, no norm.
 
         (B, 1, 572, 572) to (B, 2, 388, 388); 31,030,658 parameters. Without the dropout.
         """
@@ -106,7 +93,7 @@ class UNet(nn.Module):
 
     @classmethod
     def from_reference(cls, state_dict: dict[str, torch.Tensor]) -> "UNet":
-        """The network with weights of github.com/mateuszbuda/brain-segmentation-pytorch, any width.
+        """Take over the weights of github.com/mateuszbuda/brain-segmentation-pytorch, any width.
 
         The reference ends in a sigmoid; this network returns the logits before it.
 
@@ -128,7 +115,7 @@ class UNet(nn.Module):
 
 
 def join(decoder: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-    """The skip connection: concatenate channels, after cropping the skip to the decoder's size.
+    """Make the skip connection: crop the skip to the decoder's size, concatenate channels.
 
     With same padding there is nothing to crop.
     """
@@ -138,7 +125,7 @@ def join(decoder: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
 
 
 def _translate(name: str) -> str:
-    """encoder1.enc1norm2.bias to enc1.4.bias, upconv4.bias to up4.bias, conv.bias to head.bias."""
+    """Translate encoder1.enc1norm2.bias to enc1.1.1.bias, upconv4.… to up4.…, conv.… to head.…."""
     block = r"^(?:encoder|decoder|bottleneck)\d?\.(enc\d|dec\d|bottleneck)(conv|norm)([12])\."
-    name = re.sub(block, lambda m: f"{m[1]}.{3 * (int(m[3]) - 1) + (m[2] == 'norm')}.", name)
+    name = re.sub(block, lambda m: f"{m[1]}.{int(m[3]) - 1}.{int(m[2] == 'norm')}.", name)
     return re.sub(r"^conv\.", "head.", re.sub(r"^upconv", "up", name))

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import torch
 
 from course_lib import settings
-from course_lib.errors import CourseError, whole_number
+from course_lib.errors import CourseError, number_within, whole_number
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 SCHEDULES = ("constant", "cosine")
+TINY = 1e-30           # above 0
 SEEDS = 2**32          # numpy's generator takes seeds below
 KEPT_BYTES = 43        # what UNet keeps for its gradients, per pixel and feature, in 16 bits
 
@@ -54,10 +55,9 @@ class TrainConfig:
         if self.seed >= SEEDS:
             raise CourseError(what=f"seed={self.seed}", where="TrainConfig",
                               cure=f"take a seed below {SEEDS:,}")
-        self._keep_rate("learning_rate", "above 0", lambda rate: rate > 0)
-        self._keep_rate("weight_decay", "of at least 0", lambda decay: decay >= 0)
-        if self.clip_norm is not None:
-            self._keep_rate("clip_norm", "above 0, or None", lambda norm: norm > 0)
+        for field, least in (("learning_rate", TINY), ("weight_decay", 0), ("clip_norm", TINY)):
+            if field != "clip_norm" or self.clip_norm is not None:
+                self._keep(field, number_within(getattr(self, field), field, "TrainConfig", least))
         for field, choices in (("optimizer", tuple(OPTIMIZERS)), ("schedule", SCHEDULES)):
             if getattr(self, field) not in choices:
                 raise CourseError(what=f"{field}={getattr(self, field)!r}", where="TrainConfig",
@@ -66,17 +66,6 @@ class TrainConfig:
     def _keep(self, field: str, value) -> None:
         """Store a checked value: numpy's numbers become Python's, as JSON has them."""
         object.__setattr__(self, field, value)
-
-    def _keep_rate(self, field: str, wanted: str, fits) -> None:
-        value = getattr(self, field)
-        try:
-            number = math.nan if isinstance(value, bool | str) else float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not (math.isfinite(number) and fits(number)):
-            raise CourseError(what=f"{field}={value!r}", where="TrainConfig",
-                              cure=f"give {field} as a number {wanted}")
-        self._keep(field, number)
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
