@@ -52,8 +52,7 @@ class Table(list):
             return "no rows"
         rows = [self.names, *([cell(value) for value in row.values()] for row in self)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)
-                                   ).rstrip() for row in rows)
+        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
     def _repr_html_(self) -> str:
         if not self:

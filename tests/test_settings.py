@@ -39,7 +39,7 @@ def test_environment_variables_name_the_folders(outside, monkeypatch):
 
 
 def test_environment_variables_go_before_the_checkout(checkout, monkeypatch):
-    monkeypatch.setenv("COURSE_DATA", "elsewhere")
+    monkeypatch.setenv("COURSE_DATA", "elsewhere")        # relative to the working folder
     monkeypatch.setenv("COURSE_RUNS", "there")
     assert settings.data_folder() == Path("elsewhere")
     assert settings.runs_folder() == Path("there")
@@ -49,7 +49,7 @@ def test_a_tilde_in_a_variable_is_the_home_folder(outside, monkeypatch):
     monkeypatch.setenv("HOME", str(outside))
     for name in ("DATA", "CACHE", "RUNS", "KEEP"):
         monkeypatch.setenv(f"COURSE_{name}", f"~/{name}")
-    assert settings.keep_folder() == outside / "KEEP"
+    assert settings.backup_folder() == outside / "KEEP"
     assert settings.data_folder() == outside / "DATA"
     assert settings.cache_folder() == outside / "CACHE"
     assert settings.runs_folder() == outside / "RUNS"
@@ -79,7 +79,7 @@ def test_an_empty_variable_counts_as_not_set(checkout, monkeypatch):
     assert settings.runs_folder() == checkout / "runs"
     assert settings.cache_folder() == platformdirs.user_cache_path("course_lib")
     assert settings.profile() in ("cpu", "gpu")
-    assert settings.keep_folder() is None
+    assert settings.backup_folder() is None
 
 
 def test_folders_are_named_and_not_made(outside, monkeypatch):
@@ -87,6 +87,53 @@ def test_folders_are_named_and_not_made(outside, monkeypatch):
         monkeypatch.setenv(f"COURSE_{name}", str(outside / name))
     settings.data_folder(), settings.cache_folder(), settings.runs_folder()
     assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("name, folder", [("DATA", "data_folder"), ("CACHE", "cache_folder"),
+                                          ("RUNS", "runs_folder")])
+def test_a_file_or_a_disk_that_is_not_mounted_is_refused_and_nothing_made(outside, monkeypatch,
+                                                                         name, folder):
+    (outside / "file").touch()
+    (outside / "link").symlink_to(outside / "nowhere")
+    for value, words in (("file", "it is a file"), ("link", "it is a file"),
+                         ("usb/runs", "neither it nor .*usb is there"),
+                         ("file/below", "neither it nor .*file is there"),
+                         ("~no-such-user/runs", "ome")):
+        monkeypatch.setenv(f"COURSE_{name}", value if value[0] == "~" else str(outside / value))
+        with pytest.raises(CourseError, match=f"COURSE_{name}: .*cannot be used: .*{words}"):
+            getattr(settings, folder)()
+    assert {path.name for path in outside.iterdir()} == {"file", "link"}
+
+
+def test_a_backup_folder_that_is_not_there_is_named_all_the_same(outside, monkeypatch):
+    monkeypatch.setenv("COURSE_KEEP", str(outside / "drive" / "runs"))
+    assert settings.backup_folder() == outside / "drive" / "runs" and not list(outside.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"name = \"other\" # caf\xe9", b"\xff\xfe\x00", b""])
+def test_another_projects_file_in_any_encoding_is_nothing(outside, content):
+    (outside / "pyproject.toml").write_bytes(content)
+    assert settings.checkout() is None
+
+
+def test_a_folder_of_that_name_is_nothing(outside):
+    (outside / "pyproject.toml").mkdir()
+    assert settings.checkout() is None
+
+
+def test_under_torchrun_each_process_has_its_own_gpu(outside, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert settings.rank() == 0 and settings.device() == torch.device("cuda")
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert settings.rank() == 3 and settings.device() == torch.device("cuda:1")
+
+
+def test_a_path_in_the_home_folder_is_shown_without_its_owner(outside, monkeypatch):
+    monkeypatch.setenv("HOME", str(outside))
+    assert settings.show_path(outside / "a" / "b") == "~/a/b"
+    assert settings.show_path(Path("a")) == "~/a"
+    assert settings.show_path(outside.parent / "c") == str(outside.parent / "c")
 
 
 @pytest.mark.parametrize("name", settings.PROFILES)
@@ -162,20 +209,26 @@ def test_a_notebook_begins_with_what_it_runs_on(outside, monkeypatch):
     monkeypatch.setattr(settings, "device", lambda: torch.device("cpu"))
     line = settings.begin("tiny")
     assert line.startswith("profile tiny, device cpu, ") and f"torch {torch.__version__}, " in line
-    assert line.endswith(f"; runs go to {outside / 'runs'}")
+    assert f"; runs go to {outside / 'runs'}, for this notebook runs outside of the" in line
+    monkeypatch.setenv("COURSE_RUNS", str(outside / "runs"))
+    assert settings.begin("tiny").endswith(f"; runs go to {outside / 'runs'}")
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_at_the_beginning(outside, monkeypatch):
+    monkeypatch.setattr(settings.os, "access", lambda path, mode: False)
+    assert "WHICH CANNOT BE WRITTEN TO: set COURSE_RUNS" in settings.begin("tiny")
 
 
 def test_on_drive_it_is_mounted_and_runs_are_kept_there(outside, drive):
     line = settings.begin("tiny", on_drive=True)
     assert drive.mounted == (str(outside / "drive"),)
-    assert settings.keep_folder() == outside / "drive" / "MyDrive" / "course-runs"
-    assert line.endswith(f"; runs go to {outside / 'runs'}, and are kept in "
-                         f"{settings.keep_folder()}")
+    assert settings.backup_folder() == outside / "drive" / "MyDrive" / "course-runs"
+    assert line.endswith(f", and are backed up in {settings.backup_folder()}")
 
 
 def test_nobody_is_asked_for_drive_who_did_not_want_it(drive):
     settings.begin("tiny", on_drive=False)
-    assert drive.mounted == () and settings.keep_folder() is None
+    assert drive.mounted == () and settings.backup_folder() is None
 
 
 def test_a_refused_drive_is_one_sentence_with_the_cure(drive):
@@ -183,4 +236,4 @@ def test_a_refused_drive_is_one_sentence_with_the_cure(drive):
     with pytest.raises(CourseError, match=r"not mounted \(ValueError: mount failed\). Run the cell "
                                           "again and allow it, or set KEEP_ON_DRIVE = False"):
         settings.begin("tiny", on_drive=True)
-    assert settings.keep_folder() is None
+    assert settings.backup_folder() is None

@@ -6,8 +6,8 @@ Fetching is the one thing in the library that prints: it says what is used, or w
 import tempfile
 from pathlib import Path
 
-from course_lib import settings
-from course_lib.data import cache, phantom
+from course_lib import files, settings
+from course_lib.data import phantom
 from course_lib.data.tif import find_patients, list_slices
 from course_lib.errors import CourseError, DataError
 
@@ -56,7 +56,7 @@ def _download_lgg() -> Path:
     import kagglehub
 
     home = next((folder for folder in (settings.data_folder(), settings.cache_folder())
-                 if cache.can_write(folder)), None)
+                 if files.can_write(folder)), None)
     if home is None:
         raise DataError(what="neither COURSE_DATA nor COURSE_CACHE can be written to",
                         where="data.fetch('lgg-mri')", cure="set one of them to another folder")

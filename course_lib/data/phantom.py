@@ -23,8 +23,8 @@ import torch
 from scipy import ndimage
 from torch.nn import functional
 
-from course_lib import settings
-from course_lib.data import anatomy, cache
+from course_lib import files, settings
+from course_lib.data import anatomy
 from course_lib.errors import CourseError
 
 VERSION = 2               # raise it when the twin changes
@@ -244,7 +244,7 @@ def make_twin(patients: int, seed: int = 42) -> Path:
     final = settings.cache_folder() / f"lgg-phantom-v{VERSION}-{patients}-seed{seed}"
     if final.is_dir():
         return final
-    if not cache.can_write(final.parent):
+    if not files.can_write(final.parent):
         raise CourseError(what="the twin cannot be written", where=str(final.parent),
                           cure="set COURSE_CACHE to a folder that can be written to")
     with tempfile.TemporaryDirectory(dir=final.parent, prefix=".lgg-phantom-") as temporary:
