@@ -246,7 +246,19 @@ def test_two_may_make_the_same_twin_at_once(quick, monkeypatch):
     assert len(find_patients(found[0])) == 1
 
 
-@pytest.mark.parametrize("patients", [0, -1])
-def test_a_twin_without_patients_is_refused(quick, patients):
-    with pytest.raises(CourseError, match=f"patients={patients}. Make at least one."):
+@pytest.mark.parametrize("patients", [0, -1, 2.5, "3", True, None])
+def test_a_twin_of_no_number_of_patients_is_refused(quick, patients):
+    with pytest.raises(CourseError, match=f"make_twin: patients={patients!r}. Give patients as"):
         phantom.make_twin(patients)
+    assert quick == []
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "x", None])
+def test_a_seed_that_is_no_whole_number_is_refused(quick, seed):
+    with pytest.raises(CourseError, match=f"make_twin: seed={seed!r}. Give seed as"):
+        phantom.make_twin(2, seed)
+
+
+def test_numbers_of_numpy_make_the_same_folder(quick):
+    assert phantom.make_twin(np.int64(2), np.uint8(1)) == phantom.make_twin(2, 1)
+    assert quick == [0, 1]

@@ -231,16 +231,18 @@ def make_patient(number: int, seed: int = 42) -> tuple[str, np.ndarray, np.ndarr
 
 
 def make_twin(patients: int, seed: int = 42) -> Path:
-    """The twin as a folder in the cache; made where it is not there yet.
+    """Make the twin as a folder in the cache, where it is not there yet.
 
     Args:
         patients: how many, at least 1.
-        seed: another seed, other patients.
+        seed: another seed, other patients; at least 0.
     Returns:
         The folder, with one folder per patient. It appears when all of it is written.
+    Raises:
+        CourseError: an argument is no such number, or the cache cannot be written to.
     """
-    if patients < 1:
-        raise CourseError(what=f"patients={patients}", where="make_twin", cure="make at least one")
+    patients = whole_number(patients, "patients", "make_twin")
+    seed = whole_number(seed, "seed", "make_twin", least=0)
     final = settings.cache_folder() / f"lgg-phantom-v{VERSION}-{patients}-seed{seed}"
     if final.is_dir():
         return final
