@@ -5,14 +5,15 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from course_lib.data import tif
+from course_lib.data import geometry, tif
 from course_lib.errors import DataError
+from course_lib.tables import Table
 
-COLUMNS = ("patient", "file", "problem", "cure", "fatal")
+SIZE = 256          # SliceDataset's: verify refuses what a data set with its defaults refuses
 
 
-class Findings(list):
-    """Rows (dicts of patient, file, problem, cure, fatal); shows as a table.
+class Findings(Table):
+    """Rows of patient, file, problem, cure, fatal; shows as a table.
 
     A patient with a fatal finding cannot be used: data sets refuse it, or leave it out. Other
     findings are worth a look.
@@ -22,11 +23,10 @@ class Findings(list):
     """
 
     def __init__(self, problems: list[DataError], patients: int):
-        super().__init__()
-        for problem in problems:
-            patient, _, file = problem.where.partition("/")
-            self.append({"patient": patient, "file": file, "problem": problem.what,
-                         "cure": problem.cure, "fatal": problem.fatal})
+        super().__init__({"patient": problem.patient,
+                          "file": problem.file or ("" if problem.patient else problem.where),
+                          "problem": problem.what, "cure": problem.cure, "fatal": problem.fatal}
+                         for problem in problems)
         self.patients = patients
 
     def __repr__(self) -> str:
@@ -40,41 +40,85 @@ class Findings(list):
                 f"patients that cannot be used: {len(fatal)}")
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{name}</th>" for name in COLUMNS)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(str(row[name]))}</td>"
-                                        for name in COLUMNS) + "</tr>" for row in self)
-        rows = f"<table><tr>{head}</tr>{body}</table>" if self else ""
-        return f"{rows}<p>{self._summary()}</p>"
+        return (super()._repr_html_() if self else "") + f"<p>{html.escape(self._summary())}</p>"
 
 
-def verify(folder: str | Path) -> Findings:
+def verify(folder: str | Path, labels: dict[str, int] | None = None) -> Findings:
     """Read every file of a data set of tif slices, by the checks that the loaders use.
 
     Nothing is raised for what the data are like: a missing folder is a finding, too.
 
     Args:
         folder: with one folder per patient.
+        labels: as in read_patient.
     """
     try:
         folders = tif.find_patients(folder)
     except DataError as error:
-        return Findings([DataError(error.what, f"/{folder}", error.cure)], patients=0)
-    beside = (path for path in folders[0].parent.glob("*/") if path not in folders)
+        return Findings([error], patients=0)
+    beside = sorted(path for path in folders[0].parent.glob("*/") if path not in folders)
     problems = [DataError(what="a folder without images named …_<slice number>.tif",
-                          patient=path.name, cure="restore its images, or move it away", fatal=False)
-                for path in sorted(beside)
-                if path.name not in ("kaggle_3m", "lgg-mri-segmentation")     # a second copy of all
-                and not path.name.startswith((".", "__"))]
-    first: dict[str, str] = {}
+                          cure="restore its images, or move it away", patient=path.name,
+                          fatal=False)
+                for path in beside if not tif.HIDDEN.search(path.name)
+                and path.name not in ("kaggle_3m", "lgg-mri-segmentation")]    # a second copy
+    digests = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for path, (found, digest) in zip(folders, pool.map(_examine, folders), strict=True):
-            problems += found
-            if digest and first.setdefault(digest, path.name) != path.name:
-                problems.append(tif.same_images(path.name, first[digest]))
-    return Findings(problems, patients=len(folders))
+        outcomes = pool.map(lambda path: _examine(path, labels), folders)
+        for path, (own, contents) in zip(folders, outcomes, strict=True):
+            problems += own
+            if contents:
+                digests[path.name] = contents
+    return Findings(problems + shared_images(digests), patients=len(folders))
 
 
-def _examine(folder: Path) -> tuple[list[DataError], str | None]:
-    """A patient's problems, and the checksum of the images that could be read."""
-    patient, problems = tif.examine(folder)
-    return problems, tif.digest(patient.image) if patient else None
+def _examine(folder: Path, labels: dict[str, int] | None) -> tuple[list[DataError], dict | None]:
+    """List a patient's problems, and give the checksums of a patient that could be read."""
+    patient, problems = tif.examine(folder, labels=labels)
+    if patient is None:
+        return problems, None
+    try:
+        geometry.find_box(patient.image, SIZE, True, patient.name)
+    except DataError as error:
+        problems.append(error)
+    contents = tif.digests(patient)
+    return problems + _repeated(patient.name, contents["image"]), contents
+
+
+def _repeated(name: str, images: dict[str, str]) -> list[DataError]:
+    """List slices of one patient that are the same picture under two numbers."""
+    first: dict[str, str] = {}
+    return [DataError(what=f"is the same picture as {first[digest]}", patient=name, file=file,
+                      cure="look whether a slice was saved twice", fatal=False)
+            for file, digest in images.items()
+            if not digest.startswith("all ") and first.setdefault(digest, file) != file]
+
+
+def _contents(entry: dict | str) -> dict[str, str]:
+    """Map file to checksum, without slices of one value; an entry may be one checksum of all."""
+    entry = {"": entry} if isinstance(entry, str) else entry
+    return {file: digest for file, digest in entry.items() if not digest.startswith("all ")}
+
+
+def shared_images(digests: dict[str, dict]) -> list[DataError]:
+    """List patients whose images are an earlier patient's, all or some of them.
+
+    Args:
+        digests: patient to {"image": …}, as data sets have it.
+    """
+    owners: dict[str, tuple[str, str]] = {}              # checksum to patient and file
+    problems = []
+    for name, parts in digests.items():
+        images = _contents(parts["image"])
+        shared = {file: owners[digest] for file, digest in images.items() if digest in owners}
+        if shared:
+            file, (other, others_file) = next(iter(shared.items()))
+            whole = len(shared) == min(len(images), len(_contents(digests[other]["image"])))
+            problems.append(DataError(
+                what=f"has the same images as {other}" if whole else
+                     f"{len(shared)} of its images are also {other}'s, the first as {others_file}",
+                cure="keep one of the two: on both sides of a split they would leak",
+                patient=name, file="" if whole else file))
+        for file, digest in images.items():
+            owners.setdefault(digest, (name, file))
+    return problems
