@@ -10,7 +10,6 @@ from course_lib import files, settings
 from course_lib.data import phantom
 from course_lib.data.tif import find_patients, list_slices
 from course_lib.errors import CourseError, DataError
-from course_lib.files import can_write
 
 NAMES = ("lgg-phantom", "lgg-mri")
 LGG_HANDLE = "mateuszbuda/lgg-mri-segmentation"      # public, no login

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from course_lib import files, settings
 from course_lib.data import anatomy
-from course_lib.errors import CourseError
+from course_lib.errors import CourseError, whole_number
 
 VERSION = 2               # raise it when the twin changes
 PIXELS, COARSE = 256, 64
