@@ -1,5 +1,8 @@
+import math
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from course_lib.data import folds, reference_split, split_patients
@@ -53,12 +56,46 @@ def test_patients_are_drawn_and_not_taken_in_order():
     assert split.test not in (NAMES[4:12], NAMES[:8], NAMES[-8:])
 
 
-@pytest.mark.parametrize(("validation", "test"), [
-    (20, 20), (0.5, 0.5), (41, 0), (-1, 5), (5, -1), (2.5, 5), (5, 1.5)])
-def test_what_leaves_no_training_patient_or_is_no_number_of_patients_is_refused(validation, test):
+@pytest.mark.parametrize(("validation", "test"), [(20, 20), (0.5, 0.5), (41, 0)])
+def test_what_leaves_no_training_patient_is_refused(validation, test):
     words = f"validation={validation}, test={test} of 40 patients leave none to train on"
     with pytest.raises(CourseError, match=re.escape(words)):
         split_patients(NAMES, validation=validation, test=test)
+
+
+@pytest.mark.parametrize("name", ["validation", "test"])
+@pytest.mark.parametrize("part", ["0.2", "3", math.nan, math.inf, -math.inf, -1, -0.2, 2.5, True,
+                                  None, [0.2], np.float32("nan"), np.int64(-1)])
+def test_a_part_that_is_no_number_of_patients_is_refused_by_its_name(name, part):
+    with pytest.raises(CourseError, match=re.escape(f"split_patients: {name}={part!r}. Give {name} "
+                                                    "as ")):
+        split_patients(NAMES, **({"validation": 3, "test": 3} | {name: part}))
+
+
+def test_numbers_of_numpy_count_as_numbers():
+    expected = split_patients(NAMES, validation=0.25, test=3, seed=1)
+    assert split_patients(NAMES, validation=np.float32(0.25), test=np.int64(3),
+                          seed=np.uint8(1)) == expected
+    assert split_patients(np.array(NAMES), validation=0.25, test=3, seed=1) == expected
+    assert folds(NAMES, k=np.int16(4), seed=np.int64(1)) == folds(NAMES, k=4, seed=1)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "x", None, True, np.float64(1.0)])
+@pytest.mark.parametrize("draw", [
+    lambda seed: split_patients(NAMES, validation=3, test=3, seed=seed),
+    lambda seed: folds(NAMES, seed=seed)])
+def test_a_seed_that_is_no_whole_number_is_refused(draw, seed):
+    with pytest.raises(CourseError, match=re.escape(f": seed={seed!r}. Give seed as a whole")):
+        draw(seed)
+
+
+@pytest.mark.parametrize("patients", ["TCGA_CS_4941", "abc", 5, None, [Path("a"), Path("b")],
+                                      ["a", 1]])
+@pytest.mark.parametrize("draw", [
+    lambda patients: split_patients(patients, validation=1, test=0), folds, reference_split])
+def test_what_is_no_list_of_names_is_refused(draw, patients):
+    with pytest.raises(CourseError, match="patients=.* Give a list of patients' names"):
+        draw(patients)
 
 
 def test_a_name_that_stands_twice_is_refused():
@@ -118,10 +155,17 @@ def test_folds_depend_on_the_seed_and_not_on_the_order_of_the_names():
     assert folds(names, seed=1) != folds(names, seed=2)
 
 
-@pytest.mark.parametrize("k", [0, 1, 4, 2.5])
-def test_a_number_of_folds_that_does_not_fit_is_refused(k):
-    with pytest.raises(CourseError, match=f"k={k} folds of 3 patients.*from 2 to 3"):
+@pytest.mark.parametrize("k", [0, 1, 2.5, "5", math.nan, True, None])
+def test_a_number_of_folds_that_is_none_is_refused(k):
+    with pytest.raises(CourseError, match=f"folds: k={k!r}. Give k as a whole number from 2 on"):
         folds(["a", "b", "c"], k=k)
+
+
+def test_more_folds_than_patients_are_refused():
+    with pytest.raises(CourseError, match="k=4 folds of 3 patients. Take a k from 2 to 3"):
+        folds(["a", "b", "c"], k=4)
+    with pytest.raises(CourseError, match="Give at least two patients"):
+        folds(["a"], k=2)
 
 
 def test_a_name_that_stands_twice_is_refused_in_folds():
