@@ -1,3 +1,5 @@
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -95,19 +97,49 @@ def test_a_file_or_a_disk_that_is_not_mounted_is_refused_and_nothing_made(outsid
                                                                          name, folder):
     (outside / "file").touch()
     (outside / "link").symlink_to(outside / "nowhere")
-    for value, words in (("file", "it is a file"), ("link", "it is a file"),
+    (outside / "round").symlink_to(outside / "round")
+    for value, words in (("file", "it is a file"), ("link", "it is a link to nothing"),
+                         ("round", "cannot be looked at"), ("link/runs", "neither it nor .*link"),
                          ("usb/runs", "neither it nor .*usb is there"),
-                         ("file/below", "neither it nor .*file is there"),
-                         ("~no-such-user/runs", "ome")):
+                         ("file/below", "a file stands where"), ("x" * 300, "cannot be looked at"),
+                         ("~no-such-user/runs", "no such user's home folder")):
         monkeypatch.setenv(f"COURSE_{name}", value if value[0] == "~" else str(outside / value))
         with pytest.raises(CourseError, match=f"COURSE_{name}: .*cannot be used: .*{words}"):
             getattr(settings, folder)()
-    assert {path.name for path in outside.iterdir()} == {"file", "link"}
+    assert {path.name for path in outside.iterdir()} == {"file", "link", "round"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions are others there")
+@pytest.mark.parametrize("name", ["DATA", "CACHE", "RUNS"])
+def test_a_variable_below_a_folder_that_is_not_ours_is_refused_in_a_sentence(outside, name):
+    (outside / "theirs" / "below").mkdir(parents=True)
+    (outside / "theirs").chmod(0)
+    code = (f"from course_lib import settings\ntry: settings.{name.lower()}_folder()\n"
+            "except settings.CourseError as error: print(error)")
+    as_nobody = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.getuid() == 0 else []
+    done = subprocess.run([*as_nobody, sys.executable, "-c", code], capture_output=True, text=True,
+                          env={**os.environ, f"COURSE_{name}": str(outside / "theirs" / "below")})
+    (outside / "theirs").chmod(0o755)
+    assert done.stdout.startswith(f"COURSE_{name}: ") and "cannot be used" in done.stdout, done
 
 
 def test_a_backup_folder_that_is_not_there_is_named_all_the_same(outside, monkeypatch):
     monkeypatch.setenv("COURSE_KEEP", str(outside / "drive" / "runs"))
     assert settings.backup_folder() == outside / "drive" / "runs" and not list(outside.iterdir())
+    assert "WHICH CANNOT BE USED NOW: neither it nor" in settings.begin("tiny")
+    monkeypatch.setenv("COURSE_KEEP", "~no-such-user/runs")
+    with pytest.raises(CourseError, match="COURSE_KEEP: .*no such user's home folder"):
+        settings.backup_folder()
+
+
+def test_a_deleted_working_folder_is_a_sentence(outside, monkeypatch):
+    (outside / "gone").mkdir()
+    monkeypatch.chdir(outside / "gone")
+    (outside / "gone").rmdir()
+    with pytest.raises(CourseError, match="the working folder: there is none"):
+        settings.runs_folder()
+    monkeypatch.setenv("COURSE_RUNS", str(outside / "runs"))
+    assert settings.runs_folder() == outside / "runs"
 
 
 @pytest.mark.parametrize("content", [b"name = \"other\" # caf\xe9", b"\xff\xfe\x00", b""])
@@ -127,13 +159,48 @@ def test_under_torchrun_each_process_has_its_own_gpu(outside, monkeypatch):
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert settings.rank() == 3 and settings.device() == torch.device("cuda:1")
+    for name, read in (("RANK", settings.rank), ("LOCAL_RANK", settings.device)):
+        monkeypatch.setenv(name, "first")
+        with pytest.raises(CourseError, match=f"{name}: 'first' is no number. Unset it"):
+            read()
+
+
+def test_without_a_gpu_torchruns_processes_compute_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert settings.device() == torch.device("cpu")
 
 
 def test_a_path_in_the_home_folder_is_shown_without_its_owner(outside, monkeypatch):
     monkeypatch.setenv("HOME", str(outside))
     assert settings.show_path(outside / "a" / "b") == "~/a/b"
     assert settings.show_path(Path("a")) == "~/a"
+    assert settings.show_path(outside) == "~"
     assert settings.show_path(outside.parent / "c") == str(outside.parent / "c")
+    monkeypatch.setenv("HOME", "/")                      # a container's: not all paths are below it
+    assert settings.show_path("/data/a") == "/data/a"
+
+
+def test_a_path_through_a_linked_home_folder_is_shown_without_its_owner(outside, monkeypatch):
+    (outside / "disk").mkdir()
+    (outside / "home").symlink_to(outside / "disk")
+    monkeypatch.setenv("HOME", str(outside / "home"))
+    assert settings.show_path(outside / "disk" / "a") == "~/a"
+
+
+def test_a_path_elsewhere_names_neither_user_nor_machine(outside, monkeypatch):
+    monkeypatch.setattr(settings.getpass, "getuser", lambda: "ada")
+    monkeypatch.setattr(settings.socket, "gethostname", lambda: "ward-7")
+    assert settings.show_path("/scratch/ada/runs") == "/scratch/$USER/runs"
+    assert settings.show_path("/net/ward-7/adamant") == "/net/$HOSTNAME/adamant"
+
+
+def test_a_path_in_the_checkout_is_shown_from_there(checkout, monkeypatch):
+    monkeypatch.setenv("HOME", str(checkout.parent))
+    assert settings.show_path(checkout / "runs" / "03") == "runs/03"
+    assert settings.show_path(checkout) == "~/course"
+    assert settings.begin("tiny").endswith("; runs go to runs in the course's checkout")
 
 
 @pytest.mark.parametrize("name", settings.PROFILES)
@@ -209,17 +276,32 @@ def test_a_notebook_begins_with_what_it_runs_on(outside, monkeypatch):
     monkeypatch.setattr(settings, "device", lambda: torch.device("cpu"))
     line = settings.begin("tiny")
     assert line.startswith("profile tiny, device cpu, ") and f"torch {torch.__version__}, " in line
-    assert f"; runs go to {outside / 'runs'}, for this notebook runs outside of the" in line
+    assert line.endswith(f"; runs go to {outside / 'runs'}, for this was started in {outside}, "
+                         "outside of the course's checkout (%env COURSE_RUNS=<a folder> in a cell "
+                         "above has them elsewhere)")
     monkeypatch.setenv("COURSE_RUNS", str(outside / "runs"))
     assert settings.begin("tiny").endswith(f"; runs go to {outside / 'runs'}")
 
 
+def test_a_notebook_that_was_started_in_the_home_folder_says_so(outside, monkeypatch):
+    monkeypatch.setenv("HOME", str(outside))
+    assert "; runs go to ~/runs, for this was started in ~, outside of" in settings.begin("tiny")
+
+
 def test_a_folder_that_cannot_be_written_to_is_said_at_the_beginning(outside, monkeypatch):
-    monkeypatch.setattr(settings.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(settings, "can_write", lambda folder: False)
     assert "WHICH CANNOT BE WRITTEN TO: set COURSE_RUNS" in settings.begin("tiny")
+    assert not list(outside.iterdir())
+
+
+def test_a_variable_that_cannot_be_used_is_said_at_the_beginning(outside, monkeypatch):
+    monkeypatch.setenv("COURSE_RUNS", str(outside / "usb" / "runs"))
+    with pytest.raises(CourseError, match="COURSE_RUNS: .*usb/runs cannot be used"):
+        settings.begin("tiny")
 
 
 def test_on_drive_it_is_mounted_and_runs_are_kept_there(outside, drive):
+    (outside / "drive" / "MyDrive").mkdir(parents=True)
     line = settings.begin("tiny", on_drive=True)
     assert drive.mounted == (str(outside / "drive"),)
     assert settings.backup_folder() == outside / "drive" / "MyDrive" / "course-runs"
