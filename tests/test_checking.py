@@ -2,11 +2,16 @@ import hashlib
 import re
 import shutil
 
+import numpy as np
 import pytest
+import tifffile
+from conftest import write_patient
 from test_tif import BROKEN, FIRST, copy_patient, slice_file
 
 from course_lib import data
 from course_lib.data import SliceDataset, verify
+from course_lib.data.checking import shared_images
+from course_lib.errors import DataError
 
 
 def test_a_sound_folder_has_no_findings(tif_folder):
@@ -64,6 +69,65 @@ def test_an_empty_folder_or_another_layout_is_a_finding(tmp_path, make, words):
     assert (row["patient"], row["file"], row["fatal"]) == ("", str(tmp_path / "set"), True)
     assert words in row["problem"]
     assert findings.patients == 0
+
+
+def test_a_copied_patient_that_lacks_a_slice_and_a_shared_slice_are_told(tif_folder):
+    names = [path.name for path in data.find_patients(tif_folder)]
+    copy = copy_patient(tif_folder / names[0], "TEST_ZZ_0009")
+    for mask in (False, True):
+        slice_file(copy, 6, mask).unlink()
+        shutil.copy(slice_file(tif_folder / names[1], 4, mask),
+                    slice_file(tif_folder / names[2], 4, mask))
+    rows = {row["patient"]: (row["file"], row["problem"]) for row in verify(tif_folder)}
+    assert rows == {
+        "TEST_ZZ_0009": ("", f"has the same images as {names[0]}"),
+        names[2]: (f"{names[2]}_4.tif", f"1 of its images are also {names[1]}'s, the first as "
+                                        f"{names[1]}_4.tif")}
+    with pytest.raises(DataError, match="has the same images|also"):
+        SliceDataset(tif_folder, size=32)
+
+
+def test_black_slices_and_empty_masks_are_not_taken_for_the_same(tif_folder):
+    for folder in data.find_patients(tif_folder):
+        tifffile.imwrite(slice_file(folder, 5), np.zeros((48, 40, 3), np.uint8), photometric="rgb")
+    assert list(verify(tif_folder)) == []
+
+
+def test_a_slice_saved_twice_and_an_inverted_mask_are_worth_a_look(tif_folder):
+    folder = tif_folder / FIRST
+    shutil.copy(slice_file(folder, 2), slice_file(folder, 4))
+    for number in range(1, 7):
+        path = slice_file(folder, number, True)
+        tifffile.imwrite(path, 255 - tifffile.imread(path))
+    rows = [(row["file"], row["problem"], row["fatal"]) for row in verify(tif_folder)]
+    assert rows[0][1].startswith("masks cover 97% of the images and 100% of their border")
+    assert rows[1] == (f"{FIRST}_4.tif", f"is the same picture as {FIRST}_2.tif", False)
+    assert not rows[0][2] and len(rows) == 2
+
+
+@pytest.mark.parametrize("kept", [(1, 5), (1,)])
+def test_what_a_data_set_with_its_defaults_refuses_is_fatal(tmp_path, kept):
+    folder = write_patient(tmp_path)
+    for number in range(1, 6):
+        if number not in kept:
+            tifffile.imwrite(slice_file(folder, number), np.zeros((48, 40, 3), np.uint8),
+                             photometric="rgb")
+    (row,) = verify(tmp_path)
+    assert row["fatal"] and "nothing is left of 5 slices" in row["problem"]
+    with pytest.raises(DataError, match="nothing is left of 5 slices"):
+        SliceDataset(tmp_path, size=32)
+
+
+def test_folders_of_the_system_are_no_findings(tif_folder):
+    for name in (".Trash-1000", "@eaDir", "__MACOSX", "$RECYCLE.BIN"):
+        (tif_folder / name).mkdir()
+    assert list(verify(tif_folder)) == []
+
+
+def test_checksums_may_be_one_of_all_images():
+    assert not shared_images({"a": {"image": "1"}, "b": {"image": "2"}})
+    (problem,) = shared_images({"a": {"image": "1"}, "b": {"image": "1"}})
+    assert (problem.patient, problem.what) == ("b", "has the same images as a")
 
 
 def test_the_second_copy_in_kaggles_archive_is_no_finding(tif_folder):

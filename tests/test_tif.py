@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 from pathlib import Path
@@ -5,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from conftest import write_patient
+from PIL import Image
 
-from course_lib.data import find_patients, read_patient, tif
-from course_lib.errors import DataError
+from course_lib.data import find_patients, page, read_patient, tif
+from course_lib.errors import CourseError, DataError
 
 FIRST = "TEST_AA_0001_20000101"
 
@@ -119,9 +122,10 @@ BROKEN = {
     "images of four channels": (
         lambda folder: [change(slice_file(folder, n), lambda image: image[..., [0, 1, 2, 2]])
                         for n in range(1, 7)],
-        f"{FIRST}/{FIRST}_1.tif: has shape (48, 40, 4)"),
-    "masks of three channels": (
-        lambda folder: [change(slice_file(folder, n, True), lambda mask: np.dstack([mask] * 3))
+        f"{FIRST}/{FIRST}_1.tif: has 4 channels, of which 1 are transparency"),
+    "masks in colour": (
+        lambda folder: [change(slice_file(folder, n, True),
+                               lambda mask: np.dstack([mask, 0 * mask + 7, mask]))
                         for n in range(1, 7)],
         "expected (48, 40), the same in all slices (and 5 more: "),
     "a truncated tif": (
@@ -136,15 +140,15 @@ BROKEN = {
     "a tif of several pages": (
         lambda folder: tifffile.imwrite(slice_file(folder), np.zeros((2, 48, 40, 3), np.uint8),
                                         photometric="rgb"),
-        f"{FIRST}/{FIRST}_3.tif: cannot be read as tif (ValueError: 2 pages"),
+        f"{FIRST}/{FIRST}_3.tif: holds 2 pages, and which one is the slice is not known. Save one "
+        "page per file"),
     "a tif that says it is huge": (
         lambda folder: claim(slice_file(folder), width=60000, height=60000),
-        f"{FIRST}/{FIRST}_3.tif: cannot be read as tif (ValueError: 1 pages, the first of "
-        "10,800,000,000 bytes"),
+        f"{FIRST}/{FIRST}_3.tif: its header claims 10,800,000,000 bytes of pixels in a file of "),
     "a mask that is a folder": (
         lambda folder: [slice_file(folder, mask=True).unlink(),
                         slice_file(folder, mask=True).mkdir()],
-        f"{FIRST}/{FIRST}_3_mask.tif: cannot be read as tif"),
+        f"{FIRST}/{FIRST}_3_mask.tif: "),
     "slices of two types": (
         lambda folder: change(slice_file(folder), lambda image: image.astype(np.uint16) * 257),
         f"{FIRST}/{FIRST}_3.tif: is uint16, the first slice uint8"),
@@ -152,8 +156,44 @@ BROKEN = {
         lambda folder: slice_file(folder, mask=True).write_bytes(b""),
         f"{FIRST}/{FIRST}_3_mask.tif: cannot be read as tif"),
     "a slice that is there twice": (
-        lambda folder: shutil.copy(slice_file(folder), folder / "copy_03.tif"),
+        lambda folder: shutil.copy(slice_file(folder), folder / f"{FIRST}_03.tif"),
         "has the same slice number as "),
+    "a slice of another scan": (
+        lambda folder: shutil.copy(slice_file(folder), folder / "TEST_B_2_7.tif"),
+        f"{FIRST}/TEST_B_2_7.tif: belongs to TEST_B_2, the other files to {FIRST}. Give each "
+        "patient a folder: one folder per patient"),
+    "negative intensities": (
+        lambda folder: [change(slice_file(folder, n), lambda image: image.astype(np.int16) - 9)
+                        for n in range(1, 7)],
+        f"{FIRST}/{FIRST}_1.tif: intensities are negative, down to -9, and 0 is taken for"),
+    "complex numbers": (
+        lambda folder: [change(slice_file(folder, n), lambda image: image.astype(np.complex64))
+                        for n in range(1, 7)],
+        f"{FIRST}/{FIRST}_1.tif: the image is complex64"),
+    "intensities beyond all measure": (
+        lambda folder: [change(slice_file(folder, n), lambda image: image * 1e200)
+                        for n in range(1, 7)],
+        f"{FIRST}: the brightest voxel is "),
+    "colours that are not RGB": (
+        lambda folder: Image.fromarray(tifffile.imread(slice_file(folder))).convert("YCbCr").save(
+            slice_file(folder)),
+        f"{FIRST}/{FIRST}_3.tif: has colours of the kind YCBCR. Save it in grey or RGB"),
+    "colours for print": (
+        lambda folder: Image.fromarray(tifffile.imread(slice_file(folder))).convert("CMYK").save(
+            slice_file(folder)),
+        f"{FIRST}/{FIRST}_3.tif: has colours of the kind SEPARATED"),
+    "a compression that is not known": (
+        lambda folder: Image.fromarray(tifffile.imread(slice_file(folder))).save(
+            slice_file(folder), compression="tiff_lzw"),
+        "Run `pip install imagecodecs`"),
+    "a picture stored upside down": (
+        lambda folder: tifffile.imwrite(slice_file(folder), tifffile.imread(slice_file(folder)),
+                                        photometric="rgb", extratags=[(274, "H", 1, 3, True)]),
+        f"{FIRST}/{FIRST}_3.tif: is stored turned or mirrored (orientation 3). Save it upright"),
+    "palette masks in colour": (
+        lambda folder: tifffile.imwrite(slice_file(folder, mask=True), np.eye(48, 40, dtype="u1"),
+                                        photometric="palette", colormap=colours(0, 65535, 0)),
+        f"{FIRST}/{FIRST}_3_mask.tif: has shape (48, 40, 3)"),
     "an image with NaN": (
         lambda folder: [change(slice_file(folder, n), lambda image: image / np.float32(0))
                         for n in range(1, 7)],
@@ -224,12 +264,170 @@ def test_endings_in_capitals_count_and_other_files_do_not(tif_folder):
     assert len(read_patient(tif_folder / FIRST).slices) == 6
 
 
-def test_only_the_same_images_have_the_same_digest(tif_folder):
-    patients = [read_patient(folder).image for folder in find_patients(tif_folder)]
-    changed = patients[0].copy()
-    changed[0, 0, 0, 0] ^= 1
-    assert len({tif.digest(image) for image in (*patients, changed)}) == len(patients) + 1
-    assert tif.digest(patients[0]) == tif.digest(patients[0].copy(order="F"))
+def test_only_the_same_content_has_the_same_checksum_and_one_value_is_named(tif_folder):
+    one, other = (read_patient(folder) for folder in find_patients(tif_folder)[:2])
+    parts = tif.digests(one)
+    assert list(parts["image"]) == one.files == [f"{FIRST}_{n}.tif" for n in range(1, 7)]
+    assert parts["target"][f"{FIRST}_1_mask.tif"] == "all 0"
+    everything = [*parts["image"].values(), *tif.digests(other)["image"].values()]
+    assert len(set(everything)) == 6 + 5
+    one.image[0, 0, 0, 0] ^= 1
+    assert tif.digests(one)["image"][f"{FIRST}_1.tif"] not in everything
+
+
+# --- as every viewer shows it ---
+
+def colours(*third):
+    """A palette: 0 is black, 1 is this colour; 16 bits."""
+    table = np.zeros((3, 256), np.uint16)
+    table[:, 1] = third
+    return table
+
+
+def as_min_is_white(array):
+    return {"data": np.iinfo(array.dtype).max - array, "photometric": "miniswhite"}
+
+
+WHITE_IS_0 = np.zeros((3, 256), np.uint16)
+WHITE_IS_0[:, 0] = 65535
+SAME_MASK = {
+    "one bit, MinIsWhite": lambda mask: {"data": mask == 0, "photometric": "miniswhite"},
+    "eight bits, MinIsWhite": as_min_is_white,
+    "sixteen bits, MinIsWhite": lambda mask: as_min_is_white(mask.astype(np.uint16) * 257),
+    "a palette in which 0 is white": lambda mask: {
+        "data": (mask == 0).astype(np.uint8), "photometric": "palette", "colormap": WHITE_IS_0},
+    "0 and 65535": lambda mask: {"data": mask.astype(np.uint16) * 257},
+    "one bit": lambda mask: {"data": mask > 0},
+    "grey saved as RGB": lambda mask: {"data": np.dstack([mask] * 3), "photometric": "rgb"},
+    "grey with an even alpha": lambda mask: {
+        "data": np.dstack([mask, 0 * mask + 255]), "photometric": "minisblack",
+        "planarconfig": "contig", "extrasamples": ["unassalpha"]},
+    "floats of 0 and 1": lambda mask: {"data": (mask > 0).astype(np.float32)},
+    "BigTIFF": lambda mask: {"data": mask, "bigtiff": True}}
+
+
+@pytest.mark.parametrize("how", SAME_MASK)
+def test_masks_are_read_as_viewers_show_them(tif_folder, how):
+    expected = read_patient(tif_folder / FIRST).target
+    for path in (tif_folder / FIRST).glob("*_mask.tif"):
+        facts = SAME_MASK[how](tifffile.imread(path))
+        big = facts.pop("bigtiff", False)
+        with tifffile.TiffWriter(path, bigtiff=big) as file:
+            file.write(**{"photometric": "minisblack"} | facts)
+    np.testing.assert_array_equal(read_patient(tif_folder / FIRST).target, expected)
+
+
+def write_with_thumbnail(path, image):
+    with tifffile.TiffWriter(path) as file:
+        file.write(image, photometric="rgb")
+        file.write(image[::4, ::4], photometric="rgb", subfiletype=1)
+
+
+SAME_IMAGE = {
+    "separate planes": lambda path, image: tifffile.imwrite(
+        path, np.moveaxis(image, -1, 0).copy(), photometric="rgb", planarconfig="separate"),
+    "an opaque alpha": lambda path, image: tifffile.imwrite(
+        path, np.dstack([image, np.full(image.shape[:2], 255, np.uint8)]), photometric="rgb",
+        extrasamples=["unassalpha"]),
+    "a thumbnail beside it": write_with_thumbnail,
+    "tiles": lambda path, image: tifffile.imwrite(path, image, photometric="rgb", tile=(16, 16)),
+    "deflate with predictor": lambda path, image: tifffile.imwrite(
+        path, image, photometric="rgb", compression="zlib", predictor=True)}
+
+
+@pytest.mark.parametrize("how", SAME_IMAGE)
+def test_images_are_read_as_viewers_show_them(tif_folder, how):
+    expected = read_patient(tif_folder / FIRST).image
+    for path in (tif_folder / FIRST).glob("*.tif"):
+        if not path.stem.endswith("mask"):
+            SAME_IMAGE[how](path, tifffile.imread(path))
+    np.testing.assert_array_equal(read_patient(tif_folder / FIRST).image, expected)
+
+
+def test_a_small_file_that_expands_is_refused_before_it_does(tif_folder, monkeypatch):
+    tifffile.imwrite(slice_file(tif_folder / FIRST), np.zeros((6000, 6000, 3), np.uint8),
+                     photometric="rgb", compression="zlib")
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", None)           # calling it would raise
+    with pytest.raises(DataError, match="its header claims 108,000,000 bytes"):
+        page.read_page(slice_file(tif_folder / FIRST))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+@pytest.mark.parametrize("mask", [False, True])
+def test_a_pipe_is_refused_and_not_waited_for(tif_folder, mask):
+    path = slice_file(tif_folder / FIRST, mask=mask)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match="_3.*: is no regular file"):
+        read_patient(tif_folder / FIRST)
+
+
+def test_a_link_that_leads_to_itself_is_refused(tif_folder):
+    path = slice_file(tif_folder / FIRST)
+    path.unlink()
+    path.symlink_to(path)
+    with pytest.raises(DataError, match=f"{FIRST}_3.tif: (is no regular file|cannot be read)"):
+        read_patient(tif_folder / FIRST)
+
+
+# --- several labels ---
+
+def test_a_label_map_is_read_with_the_labels_it_has(tif_folder):
+    for number in (3, 4):
+        change(slice_file(tif_folder / FIRST, number, True), lambda mask: mask // 255 * 2)
+    for number in (1, 2, 5, 6):
+        change(slice_file(tif_folder / FIRST, number, True), lambda mask: mask // 255)
+    labels = {"oedema": 1, "core": 2}
+    target = read_patient(tif_folder / FIRST, labels=labels).target
+    assert target.dtype == np.uint8 and target.max(axis=(1, 2)).tolist() == [0, 1, 2, 2, 1, 0]
+    with pytest.raises(DataError, match=r"values \[0, 2\], expected two"):
+        read_patient(tif_folder / FIRST)
+    change(slice_file(tif_folder / FIRST, 3, True), lambda mask: mask * 4)
+    with pytest.raises(DataError, match=r"values \[0, 8\], expected those of the labels, 0 to 2"):
+        read_patient(tif_folder / FIRST, labels=labels)
+
+
+@pytest.mark.parametrize("labels", [{}, {"a": 0}, {"a": 1, "b": 3}, {"a": 1, "b": 1}, ["a"], "a",
+                                    {"a": 1.5}])
+def test_labels_that_do_not_count_from_one_are_refused(tif_folder, labels):
+    with pytest.raises(CourseError, match="labels=.*with the values 1, 2, 3"):
+        read_patient(tif_folder / FIRST, labels=labels)
+
+
+# --- who is a patient ---
+
+@pytest.mark.parametrize("name", [".Trash-1000", ".ipynb_checkpoints", "@eaDir", "$RECYCLE.BIN",
+                                  "__MACOSX", "#recycle", "System Volume Information",
+                                  "lost+found"])
+def test_folders_of_the_system_are_no_patients(tif_folder, name):
+    write_patient(tif_folder, name, seed=9)
+    assert name not in [path.name for path in find_patients(tif_folder)]
+    assert len(find_patients(tif_folder)) == 4
+
+
+def test_a_folder_that_cannot_be_read_is_one_patient_that_cannot(tif_folder, monkeypatch):
+    iterdir = Path.iterdir
+
+    def locked(path):
+        if path.name == FIRST:
+            raise PermissionError(13, "Permission denied")
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", locked)
+    assert len(find_patients(tif_folder)) == 4
+    with pytest.raises(DataError, match=f"{FIRST}: the folder cannot be read .Permission denied"):
+        read_patient(tif_folder / FIRST)
+
+
+def test_all_patients_in_one_folder_are_refused_with_the_layout_that_is_wanted(tif_folder):
+    for folder in find_patients(tif_folder):
+        for path in folder.iterdir():
+            path.rename(tif_folder / path.name)
+        folder.rmdir()
+    with pytest.raises(DataError, match="no patient in it: files such as .*one folder per patient"):
+        find_patients(tif_folder)
+    with pytest.raises(DataError, match="belongs to .*one folder per patient"):
+        read_patient(tif_folder)
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])

@@ -56,6 +56,8 @@ def _choose_page(file: tifffile.TiffFile, size: int) -> tifffile.TiffPage:
         raise _Refused(f"holds {len(whole)} pages, and which one is the slice is not known",
                        "save one page per file")
     page = whole[0]
+    if not page.nbytes:
+        raise _Refused("has no pixels", "fetch this file again, or leave the patient out")
     if page.nbytes > min(MOST_BYTES, MOST_PER_BYTE * size):
         raise _Refused(f"its header claims {page.nbytes:,} bytes of pixels in a file of {size:,}",
                        f"save slices of at most {MOST_BYTES:,} bytes, or fetch this file again")

@@ -2,8 +2,16 @@
 
 from course_lib.show.charts import curves, dots, dsc_chart, histograms
 from course_lib.show.gifs import gif
-from course_lib.show.pictures import TUTORIAL, Picture, contact_sheet, grey, overlay, table
+from course_lib.show.pictures import (
+    TUTORIAL,
+    Picture,
+    contact_sheet,
+    grey,
+    most_marked,
+    overlay,
+    table,
+)
 from course_lib.show.widgets import slice_viewer
 
 __all__ = ["TUTORIAL", "Picture", "contact_sheet", "curves", "dots", "dsc_chart", "gif", "grey",
-           "histograms", "overlay", "slice_viewer", "table"]
+           "histograms", "most_marked", "overlay", "slice_viewer", "table"]

@@ -67,6 +67,11 @@ def from_array(pixels: np.ndarray, alt: str) -> Picture:
     return Picture(file.getvalue(), alt)
 
 
+def most_marked(mask: np.ndarray) -> int:
+    """Find the slice with most label in (S, H, W): its index; 0 where nothing is marked."""
+    return int((np.asarray(mask) > 0).sum(axis=(1, 2)).argmax())
+
+
 def grey(image: np.ndarray, window: tuple[float, float] | None = None) -> np.ndarray:
     """A slice of any range as uint8 grey values.
 
