@@ -1,6 +1,8 @@
 import hashlib
+import os
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,15 +83,18 @@ def test_a_copied_patient_that_lacks_a_slice_and_a_shared_slice_are_told(tif_fol
     rows = {row["patient"]: (row["file"], row["problem"]) for row in verify(tif_folder)}
     assert rows == {
         "TEST_ZZ_0009": ("", f"has the same images as {names[0]}"),
-        names[2]: (f"{names[2]}_4.tif", f"1 of its images are also {names[1]}'s, the first as "
-                                        f"{names[1]}_4.tif")}
-    with pytest.raises(DataError, match="has the same images|also"):
+        names[2]: (f"{names[2]}_4.tif",
+                   f"shares images with {names[1]}: {names[2]}_4.tif is {names[1]}'s "
+                   f"{names[1]}_4.tif")}
+    with pytest.raises(DataError, match="has the same images|shares images with"):
         SliceDataset(tif_folder, size=32)
 
 
 def test_black_slices_and_empty_masks_are_not_taken_for_the_same(tif_folder):
     for folder in data.find_patients(tif_folder):
-        tifffile.imwrite(slice_file(folder, 5), np.zeros((48, 40, 3), np.uint8), photometric="rgb")
+        number = len(data.read_patient(folder).slices)                  # the last: nothing marked
+        tifffile.imwrite(slice_file(folder, number), np.zeros((48, 40, 3), np.uint8),
+                         photometric="rgb")
     assert list(verify(tif_folder)) == []
 
 
@@ -100,9 +105,81 @@ def test_a_slice_saved_twice_and_an_inverted_mask_are_worth_a_look(tif_folder):
         path = slice_file(folder, number, True)
         tifffile.imwrite(path, 255 - tifffile.imread(path))
     rows = [(row["file"], row["problem"], row["fatal"]) for row in verify(tif_folder)]
-    assert rows[0][1].startswith("masks cover 97% of the images and 100% of their border")
-    assert rows[1] == (f"{FIRST}_4.tif", f"is the same picture as {FIRST}_2.tif", False)
-    assert not rows[0][2] and len(rows) == 2
+    assert rows == [
+        (f"{FIRST}_1_mask.tif", "the mask covers 100% of the image and 100% of its border, as 6 of "
+                                "6 masks do", False),
+        (f"{FIRST}_4.tif", f"is the same picture as {FIRST}_2.tif", False)]
+
+
+@pytest.mark.parametrize("spoil", [lambda mask: 255 - mask,                  # inverted
+                                   lambda mask: np.full_like(mask, 255)])
+def test_one_mask_that_covers_the_background_is_worth_a_look(tif_folder, spoil):
+    path = slice_file(tif_folder / FIRST, 4, True)
+    tifffile.imwrite(path, spoil(tifffile.imread(path)))
+    (row,) = verify(tif_folder)
+    assert (row["file"], row["fatal"]) == (path.name, False)
+    assert row["problem"].endswith("100% of its border, as 1 of 6 masks do")
+
+
+def test_masks_that_lie_beside_what_the_images_show_are_worth_a_look(tif_folder):
+    for number in range(1, 7):
+        path = slice_file(tif_folder / FIRST, number, True)
+        tifffile.imwrite(path, np.roll(tifffile.imread(path), (-16, -13), axis=(0, 1)))
+    (row,) = verify(tif_folder)
+    assert (row["patient"], row["fatal"]) == (FIRST, False)
+    assert "of what the masks mark is background in the images" in row["problem"]
+
+
+def test_label_maps_are_verified_with_their_labels(tif_folder):
+    for folder in data.find_patients(tif_folder):
+        path = slice_file(folder, 3, True)
+        tifffile.imwrite(path, tifffile.imread(path) // 255 * 2)
+        for number in (1, 2, 4, 5, 6):
+            path = slice_file(folder, number, True)
+            if path.exists():
+                tifffile.imwrite(path, tifffile.imread(path) // 255)
+    assert list(verify(tif_folder, labels={"oedema": 1, "core": 2})) == []
+    assert {row["fatal"] for row in verify(tif_folder)} == {True}
+
+
+def test_slices_beside_the_patients_folders_are_worth_a_look(tif_folder):
+    for number in (1, 2):
+        shutil.copy(slice_file(tif_folder / FIRST, number), tif_folder)
+    (row,) = verify(tif_folder)
+    assert (row["patient"], row["file"], row["fatal"]) == ("", f"{FIRST}_1.tif", False)
+    assert row["problem"] == "2 slices lie beside the patients' folders"
+
+
+def test_a_folder_that_cannot_be_read_is_one_finding_and_can_be_skipped(tif_folder, monkeypatch):
+    iterdir = Path.iterdir
+
+    def locked(path):
+        if path.name == FIRST:
+            raise PermissionError(13, "Permission denied")
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", locked)
+    (row,) = verify(tif_folder)
+    assert (row["patient"], row["fatal"]) == (FIRST, True)
+    assert row["problem"] == "the folder cannot be read (Permission denied)"
+    with pytest.warns(UserWarning, match="patient left out"):
+        assert FIRST in SliceDataset(tif_folder, size=32, on_error="skip").skipped
+
+
+@pytest.mark.parametrize(("spoil", "words"), [
+    (lambda path: os.mkfifo(path), "is no regular file"),
+    (lambda path: path.symlink_to(path), "cannot be read"),
+    (lambda path: path.mkdir(), "is no regular file")])
+def test_what_is_no_file_is_a_finding_and_refused_without_waiting(tif_folder, spoil, words):
+    for number, mask in ((2, False), (4, True)):
+        path = slice_file(tif_folder / FIRST, number, mask)
+        path.unlink()
+        spoil(path)
+    rows = verify(tif_folder)
+    assert len(rows) == 2
+    assert all(words in row["problem"] and row["fatal"] for row in rows)
+    with pytest.raises(DataError):
+        SliceDataset(tif_folder, size=32)
 
 
 @pytest.mark.parametrize("kept", [(1, 5), (1,)])
@@ -112,8 +189,8 @@ def test_what_a_data_set_with_its_defaults_refuses_is_fatal(tmp_path, kept):
         if number not in kept:
             tifffile.imwrite(slice_file(folder, number), np.zeros((48, 40, 3), np.uint8),
                              photometric="rgb")
-    (row,) = verify(tmp_path)
-    assert row["fatal"] and "nothing is left of 5 slices" in row["problem"]
+    (row,) = (row for row in verify(tmp_path) if row["fatal"])
+    assert "nothing is left of 5 slices" in row["problem"]
     with pytest.raises(DataError, match="nothing is left of 5 slices"):
         SliceDataset(tmp_path, size=32)
 
@@ -128,6 +205,21 @@ def test_checksums_may_be_one_of_all_images():
     assert not shared_images({"a": {"image": "1"}, "b": {"image": "2"}})
     (problem,) = shared_images({"a": {"image": "1"}, "b": {"image": "1"}})
     assert (problem.patient, problem.what) == ("b", "has the same images as a")
+
+
+def test_shared_images_are_listed_for_each_pair_of_patients():
+    images = {"a": {"a_1": "1", "a_2": "2", "a_3": "3", "a_4": "all 0"},
+              "b": {"b_1": "3", "b_2": "4", "b_3": "5", "b_4": "all 0"},
+              "c": {"c_1": "4", "c_2": "1", "c_3": "2", "c_4": "6"},
+              "d": {"d_1": "2", "d_2": "1", "d_3": "2", "d_4": "all 0"},
+              "e": {"e_1": "all 0"}}
+    problems = shared_images({name: {"image": files} for name, files in images.items()})
+    assert [(problem.patient, problem.file, problem.what) for problem in problems] == [
+        ("b", "b_1", "shares images with a: b_1 is a's a_3"),
+        ("c", "c_1", "shares images with b: c_1 is b's b_2"),
+        ("c", "c_2", "shares images with a: c_2 is a's a_1, c_3 is a's a_2"),
+        ("d", "", "has the same images as a")]             # all that d holds, one of them twice
+    assert all(problem.fatal for problem in problems)
 
 
 def test_the_second_copy_in_kaggles_archive_is_no_finding(tif_folder):

@@ -9,7 +9,7 @@ from course_lib.data import geometry, tif
 from course_lib.errors import DataError
 from course_lib.tables import Table
 
-SIZE = 256          # SliceDataset's: verify refuses what a data set with its defaults refuses
+SHOWN = 3           # shared images that a finding names
 
 
 class Findings(Table):
@@ -56,13 +56,7 @@ def verify(folder: str | Path, labels: dict[str, int] | None = None) -> Findings
         folders = tif.find_patients(folder)
     except DataError as error:
         return Findings([error], patients=0)
-    beside = sorted(path for path in folders[0].parent.glob("*/") if path not in folders)
-    problems = [DataError(what="a folder without images named …_<slice number>.tif",
-                          cure="restore its images, or move it away", patient=path.name,
-                          fatal=False)
-                for path in beside if not tif.HIDDEN.search(path.name)
-                and path.name not in ("kaggle_3m", "lgg-mri-segmentation")]    # a second copy
-    digests = {}
+    problems, digests = _look_beside(folders), {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         outcomes = pool.map(lambda path: _examine(path, labels), folders)
         for path, (own, contents) in zip(folders, outcomes, strict=True):
@@ -72,13 +66,29 @@ def verify(folder: str | Path, labels: dict[str, int] | None = None) -> Findings
     return Findings(problems + shared_images(digests), patients=len(folders))
 
 
+def _look_beside(folders: list[Path]) -> list[DataError]:
+    """List folders without images, and slices without a folder, beside the patients' folders."""
+    home = folders[0].parent
+    empty = [path for path in sorted(home.glob("*/"))
+             if path not in folders and not tif.HIDDEN.search(path.name)
+             and path.name not in ("kaggle_3m", "lgg-mri-segmentation")]       # a second copy
+    problems = [DataError(what="a folder without images named …_<slice number>.tif",
+                          cure="restore its images, or move it away", patient=path.name,
+                          fatal=False) for path in empty]
+    if loose := tif.loose_slices(home):
+        problems.append(DataError(what=f"{len(loose)} slices lie beside the patients' folders",
+                                  where=loose[0].name, cure="make one folder per patient, and move "
+                                  "each patient's files there", fatal=False))
+    return problems
+
+
 def _examine(folder: Path, labels: dict[str, int] | None) -> tuple[list[DataError], dict | None]:
     """List a patient's problems, and give the checksums of a patient that could be read."""
     patient, problems = tif.examine(folder, labels=labels)
     if patient is None:
         return problems, None
-    try:
-        geometry.find_box(patient.image, SIZE, True, patient.name)
+    try:                                             # what a data set with its defaults refuses
+        geometry.find_box(patient.image, size=1, drop_ends=True, patient=patient.name)
     except DataError as error:
         problems.append(error)
     contents = tif.digests(patient)
@@ -104,21 +114,30 @@ def shared_images(digests: dict[str, dict]) -> list[DataError]:
     """List patients whose images are an earlier patient's, all or some of them.
 
     Args:
-        digests: patient to {"image": …}, as data sets have it.
+        digests: patient to {"image": {file: checksum}} or {"image": checksum}, as data sets have.
     """
     owners: dict[str, tuple[str, str]] = {}              # checksum to patient and file
     problems = []
     for name, parts in digests.items():
-        images = _contents(parts["image"])
-        shared = {file: owners[digest] for file, digest in images.items() if digest in owners}
-        if shared:
-            file, (other, others_file) = next(iter(shared.items()))
-            whole = len(shared) == min(len(images), len(_contents(digests[other]["image"])))
-            problems.append(DataError(
-                what=f"has the same images as {other}" if whole else
-                     f"{len(shared)} of its images are also {other}'s, the first as {others_file}",
-                cure="keep one of the two: on both sides of a split they would leak",
-                patient=name, file="" if whole else file))
-        for file, digest in images.items():
-            owners.setdefault(digest, (name, file))
+        shared: dict[str, dict[str, str]] = {}           # other patient to {file: checksum}
+        for file, digest in _contents(parts["image"]).items():
+            other, _ = owners.setdefault(digest, (name, file))
+            if other != name:
+                shared.setdefault(other, {})[file] = digest
+        problems += [_explain_shared(name, other, files, digests, owners)
+                     for other, files in shared.items()]
     return problems
+
+
+def _explain_shared(name: str, other: str, files: dict[str, str], digests: dict[str, dict],
+                    owners: dict[str, tuple[str, str]]) -> DataError:
+    """Say which images two patients share; all, where the smaller of the two has no other."""
+    fewest = min(len(set(_contents(digests[patient]["image"]).values()))
+                 for patient in (name, other))
+    whole = len(set(files.values())) == fewest
+    pairs = [f"{file} is {other}'s {owners[digest][1]}" for file, digest in files.items()]
+    more = f" and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
+    return DataError(what=f"has the same images as {other}" if whole else
+                          f"shares images with {other}: {', '.join(pairs[:SHOWN])}{more}",
+                     cure="keep one of the two: on both sides of a split they would leak",
+                     patient=name, file="" if whole else next(iter(files)))

@@ -14,15 +14,22 @@ from pathlib import Path
 
 import numpy as np
 
-from course_lib.data.page import read_page
-from course_lib.errors import CourseError, DataError
+from course_lib.data.masks import (
+    check_labels,
+    flaw_of_mask,
+    join_masks,
+    look_at_masks,
+    read_mask,
+)
+from course_lib.data.page import odd_one, read_page
+from course_lib.errors import DataError
 
 NAME = re.compile(r"^(?!\.)(?P<stem>.+)_(?P<slice>\d+)(?P<mask>_mask)?\.tiff?$", re.IGNORECASE)
 # Folders of the system, of file managers and of archives: never a patient's.
-HIDDEN = re.compile(r"^[.@#$]|^__|^(System Volume Information|lost\+found|Thumbs\.db)$")
+HIDDEN = re.compile(r"^([.@#$~]|__)|^(System Volume Information|RECYCLER|Network Trash Folder|"
+                    r"Temporary Items|lost\+found)$", re.IGNORECASE)
 INNER = ("kaggle_3m", "lgg-mri-segmentation/kaggle_3m")     # where archives hold the patients
 LARGEST, SMALLEST = 1e12, 1e-12                             # that a brightest voxel may be
-MUCH = 0.5                                                  # of an image or its border
 
 
 @dataclass(frozen=True)
@@ -45,17 +52,24 @@ class Patient:
 
 
 def _list_folder(folder: Path) -> list[Path]:
-    """List a patient's folder.
+    """List a patient's folder; one that is not there is empty.
 
     Raises:
         DataError: it cannot be read.
     """
     try:
-        return list(folder.iterdir())
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
     except OSError as error:
         raise DataError(what=f"the folder cannot be read ({error.strerror or error})",
                         cure="allow reading it, or leave the patient out",
                         patient=folder.name) from error
+
+
+def loose_slices(folder: Path) -> list[Path]:
+    """List the slices that lie in a folder itself, sorted."""
+    return [path for path in _list_folder(folder) if NAME.match(path.name)]
 
 
 def holds_slices(folder: Path) -> bool:
@@ -63,7 +77,7 @@ def holds_slices(folder: Path) -> bool:
     if HIDDEN.search(folder.name):
         return False
     try:
-        return any(NAME.match(path.name) for path in _list_folder(folder))
+        return bool(loose_slices(folder))
     except DataError:
         return True
 
@@ -75,22 +89,36 @@ def find_patients(folder: str | Path) -> list[Path]:
     Hidden and system folders count as none.
 
     Raises:
-        DataError: there is no such folder, or it holds no patient.
+        DataError: there is no such folder, it cannot be read, or it holds no patient.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise DataError(what="there is no such folder", where=str(folder),
                         cure="data.fetch('lgg-phantom') makes one, data.fetch('lgg-mri') "
                              "downloads one")
+    try:
+        loose = loose_slices(folder)
+    except DataError as error:
+        raise DataError(what=error.what, where=str(folder), cure="allow reading it") from error
     for root in (folder, *(folder / inner for inner in INNER)):
         patients = sorted(path for path in root.glob("*/") if holds_slices(path))
         if patients:
             return patients
-    lying = [path.name for path in folder.glob("*") if NAME.match(path.name)]
-    raise DataError(what="no patient in it: " + (
-        f"files such as {lying[0]} lie in the folder itself" if lying else
-        "no folder with files named …_1.tif, …_1_mask.tif"), where=str(folder),
-        cure="point to the folder that holds one folder per patient")
+    raise _without_patients(folder, loose)
+
+
+def _without_patients(folder: Path, loose: list[Path]) -> DataError:
+    """Say what a folder without patients is: one patient's, many patients' in one, or another."""
+    what = "no patient in it: no folder with files named …_1.tif, …_1_mask.tif"
+    cure = "point to the folder that holds one folder per patient"
+    if loose:
+        what = f"no patient in it: files such as {loose[0].name} lie in the folder itself"
+        stems = {NAME.match(path.name)["stem"] for path in loose}
+        cure = (f"point to the folder that holds one folder per patient, {folder.absolute().parent}"
+                if len(stems) == 1 else
+                f"make one folder per patient and move each patient's files there: {len(stems)} "
+                f"patients lie here, such as {min(stems)}")
+    return DataError(what=what, where=str(folder), cure=cure)
 
 
 def list_slices(folder: Path) -> dict[int, Path]:
@@ -100,7 +128,7 @@ def list_slices(folder: Path) -> dict[int, Path]:
         DataError: the folder cannot be read; a file belongs to another scan; a number is there
             twice.
     """
-    matches = [(path, match) for path in sorted(_list_folder(folder))
+    matches = [(path, match) for path in _list_folder(folder)
                if (match := NAME.match(path.name)) and not match["mask"]]
     stems = Counter(match["stem"] for _, match in matches)
     slices = {}
@@ -122,89 +150,40 @@ def mask_of(image_file: Path) -> Path:
     return image_file.with_name(f"{image_file.stem}_mask{image_file.suffix}")
 
 
-def check_labels(labels: dict[str, int] | None) -> dict[str, int]:
-    """Check names and values of labels; None is {"tumour": 1}.
-
-    Raises:
-        CourseError: values are not 1, 2 … K.
-    """
-    if labels is None:
-        return {"tumour": 1}
-    if (not isinstance(labels, dict) or not labels
-            or sorted(map(str, labels.values())) != sorted(map(str, range(1, len(labels) + 1)))):
-        raise CourseError(what=f"labels={labels!r}", where="data",
-                          cure="give a dict of name to value, with the values 1, 2, 3 …")
-    return {str(name): int(value) for name, value in labels.items()}
-
-
-def _read_stack(files: list[Path], expected: str, fits: Callable,
+def _read_stack(files: list[Path], read: Callable,
                 flaw: Callable) -> tuple[np.ndarray | None, list[DataError]]:
     """Read all files of one kind as one array, or None; and list what is wrong with them.
 
     Args:
-        expected, fits: the shape of a file in words, and whether a shape is right.
-        flaw: (array) -> what is wrong with its values and the cure, or None.
+        read: (path) -> array.
+        flaw: (array, the first file's array) -> what is wrong and the cure, or None.
     """
     arrays, problems = [], []
     for path in files:
         try:
-            array = read_page(path)
+            arrays.append(read(path))
         except DataError as error:
             problems.append(error)
             continue
-        if expected != "(H, W, 3)" and array.ndim == 3 and array.shape[-1] == 3:
-            array = _one_of_equal(array)                  # a mask saved in colour, but grey
-        arrays.append(array)
-        problem = flaw(array)
-        if array.dtype != arrays[0].dtype:
-            problem = (f"is {array.dtype}, the first slice {arrays[0].dtype}",
-                       "save all slices of a patient in the same type")
-        if array.shape != arrays[0].shape or not fits(array.shape):
-            problem = (f"has shape {array.shape}, the first slice {arrays[0].shape}, expected "
-                       f"{expected}, the same in all slices", "save all slices of a patient in "
-                       "the same size: images with three channels, masks with one")
-        if problem:
+        if problem := flaw(arrays[-1], arrays[0]):
             problems.append(DataError(what=problem[0], cure=problem[1], patient=path.parent.name,
                                       file=path.name))
     return (None if problems or not arrays else np.stack(arrays)), problems
 
 
-def _one_of_equal(array: np.ndarray) -> np.ndarray:
-    """Give one channel of three that are equal; else all of them."""
-    first = array[..., 0]
-    return first if (array == first[..., None]).all() else array
-
-
-def _flaw_of_image(image: np.ndarray) -> tuple[str, str] | None:
+def _flaw_of_image(image: np.ndarray, first: np.ndarray) -> tuple[str, str] | None:
     if image.dtype.kind not in "uif":
-        return (f"the image is {image.dtype}, not numbers of brightness", "save it as uint8")
+        return f"the image is {image.dtype}, not numbers of brightness", "save it as uint8"
+    if odd := odd_one(image, first, "(H, W, 3)", image.ndim == 3 and image.shape[-1] == 3):
+        return odd
     if image.dtype.kind == "u":
         return None
     if not np.isfinite(image).all():
-        return ("the image holds NaN or infinity", "save it as uint8, or leave the patient out")
+        return "the image holds NaN or infinity", "save it as uint8, or leave the patient out"
     if image.min() < 0:
         return (f"intensities are negative, down to {image.min():g}, and 0 is taken for background",
                 "shift them so that air is 0, or leave the patient out")
     return None
-
-
-def _flaw_of_mask(mask: np.ndarray, highest: int) -> tuple[str, str] | None:
-    """Say what is wrong with a mask's values: of one label two, of several 0 to the highest."""
-    if mask.dtype.kind == "c":
-        return (f"the mask is {mask.dtype}", "save it as uint8")
-    if not mask.any():
-        return None
-    values = set(np.unique(mask).tolist())
-    top = np.iinfo(mask.dtype).max if mask.dtype.kind in "ui" else 255
-    if highest == 1 and any(values <= {0, one} for one in (1, 255, top)):
-        return None
-    if highest > 1 and values <= set(range(highest + 1)):
-        return None
-    wanted = ("two (0 and 1, or 0 and 255)" if highest == 1 else
-              f"those of the labels, 0 to {highest}")
-    return (f"the mask has values {sorted(values)[:8]}, expected {wanted}",
-            "save it without anti-aliasing and without lossy compression" if highest == 1 else
-            "save label maps with these values, or give other labels")
 
 
 def check_names(folder: Path, files: dict[int, Path], with_target: bool = True) -> list[DataError]:
@@ -246,29 +225,6 @@ def _check_volume(name: str, image: np.ndarray) -> list[DataError]:
     return []
 
 
-def _join_masks(masks: np.ndarray, files: list[Path],
-                highest: int) -> tuple[np.ndarray, list[DataError]]:
-    """Make (S, H, W) uint8 label maps of masks, and list what is wrong with them together."""
-    problems, patient = [], files[0].parent.name
-    if highest == 1:
-        tops = [float(mask.max()) for mask in masks]
-        if len(set(tops) - {0.0}) > 1:
-            largest = max(tops)
-            problems = [DataError(what=f"the mask has values [0, {top:g}], the others "
-                                       f"[0, {largest:g}]", cure="save all masks alike",
-                                  patient=patient, file=path.name)
-                        for path, top in zip(files, tops, strict=True) if top not in (0, largest)]
-        masks = masks > 0
-    target = masks.astype(np.uint8)
-    border = np.concatenate([target[:, (0, -1)].ravel(), target[:, :, (0, -1)].ravel()])
-    share, edge = (target > 0).mean(), (border > 0).mean()
-    if share > MUCH or edge > MUCH:
-        problems.append(DataError(
-            what=f"masks cover {share:.0%} of the images and {edge:.0%} of their border",
-            cure="look whether they are inverted: 0 is background", patient=patient, fatal=False))
-    return target, problems
-
-
 def examine(folder: str | Path, with_target: bool = True,
             labels: dict[str, int] | None = None) -> tuple[Patient | None, list[DataError]]:
     """Read one patient's folder, and collect all that is wrong with it.
@@ -278,28 +234,28 @@ def examine(folder: str | Path, with_target: bool = True,
     """
     folder, highest = Path(folder), len(check_labels(labels))
     try:
-        files = list_slices(folder) if folder.is_dir() else {}
+        files = list_slices(folder)
         if not files:
             raise DataError(what="no images named …_<slice number>.tif", patient=folder.name,
                             cure="point to a folder with one patient's slices")
         problems = check_names(folder, files, with_target)
     except DataError as error:
         return None, [error]
-    image, more = _read_stack(list(files.values()), "(H, W, 3)",
-                              lambda shape: len(shape) == 3 and shape[-1] == 3, _flaw_of_image)
+    image, more = _read_stack([*files.values()], read_page, _flaw_of_image)
     problems, target = problems + more, None
     if image is not None:
         problems += _check_volume(folder.name, image)
     if with_target:
         masks = [path for path in map(mask_of, files.values()) if os.path.lexists(path)]
         size = None if image is None else image.shape[1:3]
-        target, more = _read_stack(masks, f"{size or '(H, W)'}",
-                                   lambda shape: len(shape) == 2 and shape == (size or shape),
-                                   lambda mask: _flaw_of_mask(mask, highest))
+        target, more = _read_stack(masks, read_mask, lambda mask, first: flaw_of_mask(
+            mask, first, size, highest))
         problems += more
-        if target is not None:
-            target, more = _join_masks(target, masks, highest)
-            problems += more
+    if target is not None:
+        target, more = join_masks(target, masks, highest)
+        problems += more
+        if image is not None and len(target) == len(image):
+            problems += look_at_masks(image, target, masks)
     if any(problem.fatal for problem in problems):
         return None, problems
     return Patient(folder.name, image, target, list(files),
@@ -344,7 +300,12 @@ def digests(patient: Patient) -> dict[str, dict[str, str]]:
 
 
 def _digest(array: np.ndarray) -> str:
-    if array.min() == array.max():
-        return f"all {array.flat[0]}"
-    facts = f"{array.shape} {array.dtype.str}".encode()
-    return hashlib.blake2b(facts + np.ascontiguousarray(array).tobytes(), digest_size=6).hexdigest()
+    """Checksum shape and values, whatever type holds them: uint8 and uint16 of 7 are the same."""
+    if array.dtype != np.uint8:
+        small = array.astype(np.uint8)
+        array = small if (small == array).all() else array.astype(np.float64)
+    if (array == array.flat[0]).all():
+        return f"all {array.flat[0]:g}"
+    checksum = hashlib.blake2b(f"{array.shape} {array.dtype}".encode(), digest_size=6)
+    checksum.update(np.ascontiguousarray(array))
+    return checksum.hexdigest()
