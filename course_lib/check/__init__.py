@@ -1,30 +1,31 @@
-"""The exercises' checkers, one file a lesson, and what a student forecasts and solves."""
+"""The exercises' checkers, one file a lesson, and what a student forecasts and solves.
 
-from course_lib.check.beside import forecast, outcome
-from course_lib.check.lesson_01 import find_the_leak, normalise, slice_dsc_of_nothing, split_rows
-from course_lib.check.lesson_02 import (
-    crop_and_join,
-    instance_block,
-    judge_the_claim,
-    parameters_by_hand,
-    training_memory,
-    valid_side,
-)
-from course_lib.check.lesson_03 import dsc_of_patient, whose_score
-from course_lib.check.record import Summary
+A checker registers itself (record.exercise), so none is listed here: the files lesson_*.py are
+imported when the first name is asked for. Until then torch is not loaded, so that the doctor can
+read lessons.py where torch is broken.
+"""
 
-EXERCISES = {"01": [slice_dsc_of_nothing, normalise, split_rows, find_the_leak],
-             "02": [instance_block, parameters_by_hand, valid_side, crop_and_join, training_memory,
-                    judge_the_claim],
-             "03": [dsc_of_patient, whose_score]}
-
-__all__ = ["crop_and_join", "dsc_of_patient", "find_the_leak", "forecast", "instance_block",
-           "judge_the_claim", "normalise", "outcome", "parameters_by_hand",
-           "slice_dsc_of_nothing", "split_rows", "summary", "training_memory",
-           "valid_side", "whose_score"]
+import importlib
+import pkgutil
 
 
-def summary(lesson: str | None = None) -> Summary:
-    """Which exercises of a lesson are solved; None for the whole course's."""
-    return Summary([checker for number, checkers in EXERCISES.items()
-                    for checker in checkers if lesson in (None, number)])
+def _public() -> dict:
+    """Import the lessons' checkers; give all that this package offers, by name."""
+    files = {module.name: importlib.import_module(f"{__name__}.{module.name}")
+             for module in pkgutil.iter_modules(__path__)}
+    forecasts, record, lessons = files["forecasts"], files["record"], files["lessons"]
+    return {**record.CHECKERS, "enough_patients": lessons.enough_patients,
+            "forecast": forecasts.forecast, "outcome": forecasts.outcome,
+            "summary": record.summary}
+
+
+def __getattr__(name: str):
+    if name.startswith("_") or any(file.name == name for file in pkgutil.iter_modules(__path__)):
+        raise AttributeError(name)                  # a file of this package imports itself
+    if name not in (public := _public()):
+        raise AttributeError(f"there is no check.{name}: choose from {', '.join(public)}")
+    return public[name]
+
+
+def __dir__() -> list[str]:
+    return sorted(_public())

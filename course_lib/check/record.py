@@ -1,67 +1,189 @@
 """What a student did, kept as one JSON file beside the runs: exercises and forecasts.
 
-Nothing is sent anywhere. A teacher collects `course.json` from the students' run folders.
+Nothing is sent anywhere. A teacher collects `course.json` from the students' run folders. A file
+that is damaged never stops a checker: it is put aside, and its sound entries are kept.
 """
 
 import functools
 import json
-import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from course_lib import settings
 from course_lib.check.core import MARKS, OPEN
-from course_lib.data.cache import write_atomically
+from course_lib.check.lessons import LESSONS, Lesson
+from course_lib.errors import CourseError
+from course_lib.files import write_atomically
 
 NAME = "course.json"
-PARTS = ("exercises", "forecasts")
+FORMAT = 1                             # raise it where what is kept changes
+LARGEST = 10_000_000                   # bytes; a whole course takes a few thousand
+CHECKERS: dict[str, Callable] = {}     # by name: `exercise` registers
 
 
-def _homes() -> list[Path]:
-    """Where the record lies: beside the runs and, where runs are kept as well, there."""
-    return [folder / NAME for folder in (settings.runs_folder(), settings.keep_folder()) if folder]
+def _is_plain(value) -> bool:
+    """Tell whether a value is a word, a number, true, false or null."""
+    return value is None or isinstance(value, str | int | float)
+
+
+def _is_flat(entry) -> bool:
+    """Tell whether an entry is a dict of plain values, or of dicts of these."""
+    return isinstance(entry, dict) and all(
+        _is_plain(value) or isinstance(value, dict) and all(map(_is_plain, value.values()))
+        for value in entry.values())
+
+
+def _is_exercise(entry) -> bool:
+    return (_is_flat(entry) and type(entry.get("solved")) is bool
+            and type(entry.get("tries")) is int and 0 <= entry["tries"] < LARGEST)
+
+
+def _is_forecast(entry) -> bool:
+    return (_is_flat(entry) and isinstance(entry.get("values"), dict)
+            and isinstance(entry.get("reason"), str))
+
+
+PARTS = {"exercises": _is_exercise, "forecasts": _is_forecast}
+
+
+def _pick_sound(kept) -> dict:
+    """Pick the entries that are as this file writes them, whatever the rest is."""
+    parts = {part: kept.get(part) if isinstance(kept, dict) else None for part in PARTS}
+    return {part: {name: entry for name, entry in entries.items() if PARTS[part](entry)}
+            if isinstance(entries, dict) else {} for part, entries in parts.items()}
+
+
+class Copy:
+    """One of the places where the record is kept: beside the runs, and in their backup.
+
+    Attributes:
+        variable: sets the folder.
+        path: of the file; None where the folder cannot be used.
+        kept: sound entries by part; None where there is no file.
+        is_open: whether the file may be written.
+        problem: what is wrong with it, in a sentence; "" for nothing.
+    """
+
+    def __init__(self, variable: str, choose_folder: Callable[[], Path | None]):
+        self.variable, self.kept, self.problem = variable, None, ""
+        try:
+            folder = choose_folder()
+            self.path = folder and folder / NAME
+        except CourseError as error:
+            self.path, self.problem = None, f"this is not kept: {error}"
+        self.is_open = self.path is not None
+
+    def load(self) -> None:
+        """Read the file; put it aside where it is damaged."""
+        try:
+            kept = json.loads(_read_text(self.path))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            self._close(f"cannot be read ({error.strerror or error})")
+            return
+        except (ValueError, RecursionError):
+            kept = None
+        newest = kept.get("format", FORMAT) if isinstance(kept, dict) else FORMAT
+        if type(newest) is int and newest > FORMAT:
+            self._close("was written by a newer version of the course, and is left as it is. "
+                        "Update course_lib")
+            return
+        self.kept = _pick_sound(kept)
+        if kept not in (self.kept, {"format": newest, **self.kept}) or newest != FORMAT:
+            self._put_aside()
+
+    def _put_aside(self) -> None:
+        """Rename a damaged file, so that nothing in it is lost and a new one can be written."""
+        number = 1
+        while (aside := self.path.with_name(f"course-damaged-{number}.json")).exists():
+            number += 1
+        try:
+            self.path.rename(aside)
+        except OSError:
+            self._close("is damaged and cannot be put aside")
+        else:
+            self.problem = (f"{_shown(self.path)} was damaged; it was put aside as {aside.name}, "
+                            "and what could be read of it is kept")
+
+    def _close(self, what: str) -> None:
+        self.is_open, self.problem = False, f"{_shown(self.path)} {what}: nothing new is kept there"
+
+    def write(self, text: bytes) -> None:
+        """Write the file; say where that cannot be done."""
+        try:
+            if self.variable == "COURSE_KEEP":
+                self.path.parent.mkdir(exist_ok=True)      # not its parents: see train/backup.py
+            write_atomically(self.path, lambda file: file.write(text))
+        except OSError as error:
+            self.problem = (f"this is not kept: {_shown(self.path)} cannot be written "
+                            f"({error.strerror or error}). Set {self.variable} to a folder that "
+                            "can")
+
+
+def _read_text(path: Path) -> str:
+    """Read a file of reasonable size; a pipe would be waited for without end."""
+    if path.exists() and not path.is_file():
+        raise OSError("it is no file")
+    if path.stat().st_size > LARGEST:
+        raise ValueError("too large")
+    return path.read_bytes().decode("utf-8-sig")
+
+
+def _shown(path: Path) -> str:
+    """Write a path without user and machine; its name alone where the working folder is gone."""
+    try:
+        return settings.show_path(path)
+    except (CourseError, OSError):
+        return path.name
+
+
+def _load_copies() -> tuple[dict, list[Copy]]:
+    """Read all copies; give the entries of all, those beside the runs first, and the copies."""
+    copies = [Copy("COURSE_RUNS", settings.runs_folder),
+              Copy("COURSE_KEEP", settings.backup_folder)]
+    kept = {part: {} for part in PARTS}
+    for copy in copies:
+        if copy.is_open:
+            copy.load()
+        for part, entries in (copy.kept or {}).items():
+            kept[part] = entries | kept[part]
+    return kept, copies
+
+
+def _warn(copies: list[Copy]) -> None:
+    """Say in one warning all that is wrong."""
+    problems = [copy.problem for copy in copies if copy.problem]
+    if problems:
+        warnings.warn("; ".join(problems), stacklevel=4)
 
 
 def read() -> dict:
-    """What is kept: "exercises", name to its last verdict; "forecasts", name to values."""
-    for path in _homes():
-        try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            parts = [kept[part] for part in PARTS]
-            if not all(isinstance(entry, dict) for part in parts for entry in part.values()):
-                raise ValueError("an entry is no dict")
-            return kept
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            warnings.warn(f"{path} is no record of exercises and forecasts "
-                          f"({type(error).__name__}: {error}). Nothing new is kept; delete the "
-                          "file to begin again", stacklevel=3)
-            return {**{part: {} for part in PARTS}, "unreadable": True}
-    return {part: {} for part in PARTS}
+    """Read what is kept: "exercises", name to its last verdict; "forecasts", name to values."""
+    kept, copies = _load_copies()
+    _warn(copies)
+    return kept
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """One notebook at a time changes the record; who waits a second goes on all the same."""
-    lock = path.with_suffix(".lock")
-    for _ in range(20):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
-            break
-        except FileExistsError:
-            time.sleep(0.05)
-        except OSError:                          # a folder that cannot be written to
-            break
+def _alone() -> Iterator[None]:
+    """Let one notebook at a time change the record; after a second's wait, go on all the same."""
+    import filelock
+
+    lock = None
+    with suppress(OSError, NotImplementedError, CourseError):     # no place, or a file system
+        folder = settings.runs_folder()                           # without locks
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / f".{NAME}.lock", timeout=1)
+        lock.acquire()
     try:
         yield
     finally:
-        with suppress(OSError):
-            lock.unlink(missing_ok=True)
+        if lock is not None:
+            lock.release()
 
 
 def change(part: str, name: str, make: Callable[[dict], dict]) -> dict:
@@ -73,41 +195,36 @@ def change(part: str, name: str, make: Callable[[dict], dict]) -> dict:
     Returns:
         The new entry.
     """
-    with _alone(_homes()[0]):
-        kept = read()
+    with _alone():
+        kept, copies = _load_copies()
         entry = kept[part][name] = make(kept[part].get(name, {}))
-        text = json.dumps(kept, indent=1, ensure_ascii=False).encode()
-        for variable, path in zip(("COURSE_RUNS", "COURSE_KEEP"),
-                                  _homes() if "unreadable" not in kept else (), strict=False):
-            try:
-                if variable == "COURSE_KEEP":
-                    path.parent.mkdir(exist_ok=True)     # not its parents: see train/keep.py
-                write_atomically(path, lambda file: file.write(text))
-            except OSError as error:
-                why = error.strerror or error
-                warnings.warn(f"this is not kept: {path} cannot be written ({why}). Set {variable} "
-                              "to a folder that can", stacklevel=4)
+        text = json.dumps({"format": FORMAT, **kept}, indent=1, ensure_ascii=False)
+        for copy in copies:
+            if copy.is_open:
+                copy.write(text.encode(errors="replace"))         # half a surrogate pair is no text
+    _warn(copies)
     return entry
 
 
 def now() -> str:
-    """Date and time as text."""
+    """Give date and time as text."""
     return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def exercise(lesson: str) -> Callable:
-    """Decorate a checker: what it says is kept under the lesson and the checker's name."""
+def exercise(number: str) -> Callable:
+    """Decorate a checker: register it, and keep what it says under lesson and name."""
     def decorate(checker: Callable) -> Callable:
         @functools.wraps(checker)
         def checked(answer):
             verdict = checker(answer)
             if verdict.solved is not None:
-                change("exercises", f"{lesson} {checker.__name__}", lambda before: {
+                change("exercises", f"{number} {checker.__name__}", lambda before: {
                     "solved": verdict.solved or before.get("solved", False),
-                    "tries": before.get("tries", 0) + 1, "said": verdict.text, "last": now()})
+                    "tries": before.get("tries", 0) + 1, "verdict": verdict.text, "last": now()})
             return verdict
 
-        checked.lesson = lesson
+        checked.lesson = number
+        CHECKERS[checker.__name__] = checked
         return checked
 
     return decorate
@@ -117,19 +234,24 @@ class Summary:
     """How many exercises are solved, and which; one line each.
 
     Args:
-        checkers: of the exercises, in their order.
+        lessons: whose exercises are counted.
     """
 
-    def __init__(self, checkers: list[Callable]):
+    def __init__(self, lessons: Sequence[Lesson]):
         kept = read()["exercises"]
-        self.rows = [(checker.lesson, checker.__doc__.splitlines()[0],
-                      kept.get(f"{checker.lesson} {checker.__name__}", {})) for checker in checkers]
-        self.solved = sum(row.get("solved", False) for *_, row in self.rows)
+        self.rows = [(lesson.number, title, kept.get(f"{lesson.number} {name}", {}))
+                     for lesson in lessons for name, title in lesson.exercises.items()]
+        self.solved = sum(entry.get("solved", False) for *_, entry in self.rows)
 
     def __repr__(self) -> str:
         lines = [f"{self.solved} of {len(self.rows)} solved"]
-        for lesson, title, row in self.rows:
-            tries = row.get("tries", 0)
-            lines.append(f"{MARKS[row.get('solved')]} {lesson}  {title}  " + (
-                f"({tries} {'try' if tries == 1 else 'tries'})" if row else f"({OPEN})"))
+        for number, title, entry in self.rows:
+            tries = entry.get("tries", 0)
+            lines.append(f"{MARKS[entry.get('solved')]} {number}  {title}  " + (
+                f"({tries} {'try' if tries == 1 else 'tries'})" if entry else f"({OPEN})"))
         return "\n".join(lines)
+
+
+def summary(number: str | None = None) -> Summary:
+    """Say which exercises of a lesson are solved; None for the whole course's."""
+    return Summary([lesson for lesson in LESSONS if number in (None, lesson.number)])
