@@ -1,10 +1,14 @@
 """How answers are checked, kept and summed up, whatever the exercise."""
 
+import errno
 import json
+import os
+import subprocess
 import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +16,8 @@ import torch
 
 from course_lib import check, settings
 from course_lib.check import core, record
+from course_lib.check.lessons import LESSONS, Lesson
+from course_lib.errors import CourseError
 
 PROBES = {"ten numbers": (np.arange(10.0),), "four numbers": (np.array([1.0, -2, 3, 0]),)}
 
@@ -86,21 +92,21 @@ def interrupt(values):
     (lambda v: v + 2 if len(v) == 10 else v, "You added two."),     # not by chance
     (lambda v: v * 2 if len(v) == 10 else v, "four numbers: 75% of the values differ")])
 def test_a_wrong_answer_gets_its_diagnosis(answer, says):
-    found = verdict(answer)
-    assert found.solved is False and says in found.text
+    given = verdict(answer)
+    assert given.solved is False and says in given.text
 
 
 @pytest.mark.parametrize("answer", [loop_forever, catch_everything])
 def test_an_answer_that_does_not_end_is_stopped(answer, monkeypatch):
     monkeypatch.setattr(core, "SECONDS", 0.2)
-    found = verdict(answer)
-    assert found.solved is False and "did not end within 0.2 s" in found.text
+    given = verdict(answer)
+    assert given.solved is False and "did not end within 0.2 s" in given.text
 
 
 def test_a_slip_is_not_named_for_a_single_number_that_agrees_by_chance():
-    found = core.check_function(lambda v: 0.0, lambda v: float(v.sum()), PROBES,
+    given = core.check_function(lambda v: 0.0, lambda v: float(v.sum()), PROBES,
                                 {"Zero!": lambda v: 0.0 if len(v) == 10 else 1.0}, "well!")
-    assert found.solved is False and "Zero!" not in found.text
+    assert given.solved is False and "Zero!" not in given.text
 
 
 def test_an_answer_does_not_move_the_generator_of_the_notebook():
@@ -111,7 +117,7 @@ def test_an_answer_does_not_move_the_generator_of_the_notebook():
     assert torch.rand(1) == expected
 
 
-@pytest.mark.parametrize(("found", "expected", "says"), [
+@pytest.mark.parametrize(("answer", "expected", "says"), [
     (torch.zeros(2, device="meta"), torch.zeros(2), "expected a tensor on cpu, yours is on meta"),
     (2.0, 2.00001, None),
     (2.0, 2.1, "expected 2.1, you returned 2"),
@@ -130,9 +136,9 @@ def test_an_answer_does_not_move_the_generator_of_the_notebook():
     ((1, 3), (1, 2), "expected 2, you returned 3"),
     (1, (1, 2), "expected a tuple of 2 values, you returned 1"),
     (torch.ones(2, requires_grad=True), torch.ones(2), None)])
-def test_differences_in_words(found, expected, says):
-    told = core.difference(found, expected)
-    assert (told is None) if says is None else says in told
+def test_differences_in_words(answer, expected, says):
+    words = core.difference(answer, expected)
+    assert (words is None) if says is None else says in words
 
 
 def test_choices():
@@ -158,53 +164,215 @@ def other(answer):
     return core.check_choice(answer, "c", {}, "well!")
 
 
+LESSON = Lesson(number="77", stem="77_guess", title="Guess", goal="guess", reading=1, minutes={},
+                data="", expected="", files=(), patients=0,
+                exercises={"guess": "A guess", "other": "Another guess"})
+
+
+def summary() -> record.Summary:
+    return record.Summary([LESSON])
+
+
 def test_what_was_solved_is_kept_and_summed_up():
-    assert repr(record.Summary([guess, other])).splitlines()[0] == "0 of 2 solved"
+    assert repr(summary()).splitlines()[0] == "0 of 2 solved"
     guess(...)
     assert record.read()["exercises"] == {}
     guess("a")
     other("a")
     guess("b")
-    assert repr(record.Summary([guess, other])).splitlines() == [
-        "1 of 2 solved", "✓ 77  A guess.  (2 tries)", "✗ 77  Another guess.  (1 try)"]
+    assert repr(summary()).splitlines() == [
+        "1 of 2 solved", "✓ 77  A guess  (2 tries)", "✗ 77  Another guess  (1 try)"]
     guess("a")                                                    # what was solved stays solved
-    assert record.Summary([guess, other]).solved == 1
+    assert summary().solved == 1
     kept = json.loads((settings.runs_folder() / "course.json").read_text("utf-8"))
     assert kept["exercises"]["77 guess"]["tries"] == 3
 
 
-def test_every_exercise_of_the_course_is_exported_and_summed_up():
-    every = [checker for checkers in check.EXERCISES.values() for checker in checkers]
-    assert all(getattr(check, checker.__name__) is checker for checker in every)
-    assert len(check.summary().rows) == len(every) > 0
-    assert len(check.summary("01").rows) == len(check.EXERCISES["01"])
-    for lesson, checkers in check.EXERCISES.items():
-        assert {checker.lesson for checker in checkers} == {lesson}
+def test_every_exercise_of_the_course_registers_itself_under_its_lesson():
+    offered = set(dir(check))
+    listed = {name: lesson.number for lesson in LESSONS for name in lesson.exercises}
+    assert len(listed) == sum(len(lesson.exercises) for lesson in LESSONS) > 0   # no name twice
+    registered = {name: checker.lesson for name, checker in record.CHECKERS.items()
+                  if checker.lesson != LESSON.number}
+    assert registered == listed and set(listed) < offered
+    assert all(getattr(check, name) is record.CHECKERS[name] for name in listed)
+    assert len(check.summary().rows) == len(listed)
+    assert len(check.summary("01").rows) == len(LESSONS[1].exercises)
 
 
-def test_a_run_root_that_cannot_be_written_to_is_told(tmp_path, monkeypatch):
+def test_a_checker_that_does_not_exist_is_refused_with_those_that_do():
+    with pytest.raises(AttributeError, match="no check.nothing: choose from .*normalise"):
+        check.nothing  # noqa: B018
+
+
+def test_the_lessons_are_known_without_torch():
+    code = ("import sys; from course_lib.check.lessons import LESSONS; "
+            "print(len(LESSONS), 'torch' in sys.modules)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(len(LESSONS)), "False"]
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
+def test_a_lesson_says_how_many_patients_it_takes(lesson):
+    check.enough_patients(lesson.number, range(lesson.patients))
+    if lesson.patients:
+        words = (f"has {lesson.patients - 1} patients, and lesson {lesson.number} takes "
+                 f"{lesson.patients} or more")
+        with pytest.raises(CourseError, match=words):
+            check.enough_patients(lesson.number, range(lesson.patients - 1))
+
+
+def test_a_run_root_that_cannot_be_used_is_one_warning(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("COURSE_RUNS", str(tmp_path / "file" / "runs"))
-    with pytest.warns(UserWarning, match="Set COURSE_RUNS to a folder that can"):
-        assert guess("b").solved
-    with pytest.warns(UserWarning):
-        check.forecast("x", {"a": 1})
-
-
-def test_a_damaged_record_is_told_and_left_alone():
-    settings.runs_folder().mkdir(parents=True)
-    path = settings.runs_folder() / "course.json"
-    for text in ("{half", "[]", "{}", '{"exercises": [], "forecasts": {}}',
-                 '{"exercises": {"77 guess": 1}, "forecasts": {}}'):
-        path.write_text(text)
-        with pytest.warns(UserWarning, match="delete the file to begin again"):
+    for folder in ("file/runs", "file", "no disk/MyDrive/runs"):
+        monkeypatch.setenv("COURSE_RUNS", str(tmp_path / folder))
+        with pytest.warns(UserWarning, match="not kept: COURSE_RUNS: ") as warned:
             assert guess("b").solved
-        assert path.read_text() == text
+        assert len(warned) == 1
+        with pytest.warns(UserWarning, match="not kept"):
+            check.forecast("x", {"a": 1})
+        with pytest.warns(UserWarning, match="not kept"):
+            assert summary().solved == 0
+    assert not (tmp_path / "no disk").exists()
+
+
+def course_json(content: bytes = b"") -> Path:
+    """Write the record as it lies beside the runs."""
+    path = settings.runs_folder() / record.NAME
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def nested(depth: int) -> str:
+    return "[" * depth + "]" * depth
+
+
+SOLVED = '"77 guess": {"solved": true, "tries": 2}'
+DAMAGED = {
+    "cut": b'{"exercises": {"77 gu', "nothing": b"", "binary": bytes(range(256)),
+    "a list": b"[]", "null": b"null", "a number": b"7", "no parts": b"{}",
+    "UTF-16": f'{{"exercises": {{{SOLVED}}}, "forecasts": {{}}}}'.encode("utf-16"),
+    "Latin-1": '{"exercises": {"ü": {}}, "forecasts": {}}'.encode("latin-1"),
+    "a part is a list": b'{"exercises": [], "forecasts": {}}',
+    "an entry is a number": b'{"exercises": {"77 guess": 1}, "forecasts": {}}',
+    "solved is a word": b'{"exercises": {"77 guess": {"solved": "yes", "tries": 1}}, '
+                        b'"forecasts": {}}',
+    "tries is a word": b'{"exercises": {"77 guess": {"solved": true, "tries": "x"}}, '
+                       b'"forecasts": {}}',
+    "tries is NaN": b'{"exercises": {"77 guess": {"solved": true, "tries": NaN}}, "forecasts": {}}',
+    "tries is true": b'{"exercises": {"77 guess": {"solved": true, "tries": true}}, '
+                     b'"forecasts": {}}',
+    "tries has 4,000 digits": b'{"exercises": {"77 guess": {"solved": true, "tries": %s}}, '
+                              b'"forecasts": {}}' % (b"9" * 4000),
+    "values is a list": b'{"exercises": {}, "forecasts": {"77": {"values": [1], "reason": ""}}}',
+    "reason is null": b'{"exercises": {}, "forecasts": {"77": {"values": {}, "reason": null}}}',
+    "nested": nested(100_000).encode(),
+    "nested within": f'{{"exercises": {{"a": {nested(200)}}}, "forecasts": {{}}}}'.encode(),
+    "a nested outcome": f'{{"exercises": {{}}, "forecasts": {{"77": {{"values": {{}}, "reason": "",'
+                        f' "outcome": {nested(500)}}}}}}}'.encode(),
+    "format is a word": b'{"format": "1", "exercises": {}, "forecasts": {}}',
+    "format is NaN": b'{"format": NaN, "exercises": {}, "forecasts": {}}',
+    "format is a list": b'{"format": [2], "exercises": {}, "forecasts": {}}',
+    "format is true": b'{"format": true, "exercises": {}, "forecasts": {}}',
+    "format is 0": b'{"format": 0, "exercises": {}, "forecasts": {}}',
+    "something else": b'{"exercises": {}, "forecasts": {}, "cells": []}',
+    "large": b" " * (record.LARGEST + 1)}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_record_is_put_aside_with_one_warning(content):
+    path = course_json(content)
+    with pytest.warns(UserWarning, match="damaged.*put aside as course-damaged-1.json") as warned:
+        assert guess("b").solved
+    assert len(warned) == 1
+    assert (path.parent / "course-damaged-1.json").read_bytes() == content
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert summary().solved == 1 and other("c").solved and summary().solved == 2
+        assert check.outcome("77", {"a": 1.0}).rows == [("a", None, 1.0)]
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match="course-damaged-2.json"):
+        check.summary()
+
+
+def test_what_can_be_read_of_a_damaged_record_is_kept():
+    course_json(f'{{"exercises": {{{SOLVED}, "77 other": 3}}, "forecasts": {{}}}}'.encode())
+    with pytest.warns(UserWarning, match="what could be read of it is kept"):
+        assert summary().solved == 1
+    assert guess("a").solved is False
+    assert record.read()["exercises"]["77 guess"]["tries"] == 1            # of a file put aside
+
+
+@pytest.mark.parametrize("kept", ['{"exercises": {}, "forecasts": {"77": {"values": {"a": NaN}, '
+                                  '"reason": "", "outcome": {"a": NaN}}}}',
+                                  '\ufeff{"exercises": {}, "forecasts": {}}',
+                                  '{"exercises": {"77 guess": {"solved": false, "tries": 1, "said":'
+                                  ' "\\ud800"}}, "forecasts": {}}'])
+def test_records_of_earlier_versions_and_of_other_editors_are_read(kept):
+    course_json(kept.encode())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert guess("b").solved and summary().solved == 1
+
+
+def test_a_newer_record_is_left_as_it_is():
+    path = course_json(b'{"format": 2, "work": {"77": [1, 2]}}')
+    for call in (lambda: guess("b"), check.summary, lambda: check.forecast("77", {"a": 1})):
+        with pytest.warns(UserWarning, match="newer version of the course") as warned:
+            call()
+        assert len(warned) == 1
+    assert path.read_bytes() == b'{"format": 2, "work": {"77": [1, 2]}}'
+    assert [file.name for file in path.parent.glob("*.json")] == [record.NAME]
+
+
+def make_a_folder(path):
+    path.mkdir(parents=True)
+
+
+def make_a_pipe(path):
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+
+
+def make_a_link_to_a_device(path):
+    path.parent.mkdir(parents=True)
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
+@pytest.mark.parametrize("make", [make_a_folder, make_a_pipe, make_a_link_to_a_device])
+def test_what_is_no_file_is_left_alone_and_nothing_is_kept(make):
+    make(settings.runs_folder() / record.NAME)
+    with pytest.warns(UserWarning, match="cannot be read .*nothing new is kept there") as warned:
+        assert guess("b").solved
+    assert len(warned) == 1 and not (settings.runs_folder() / record.NAME).is_file()
+
+
+def test_a_damaged_record_that_cannot_be_put_aside_is_left_alone(monkeypatch):
+    path = course_json(b"{half")
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.warns(UserWarning, match="cannot be put aside: nothing new is kept") as warned:
+        assert guess("b").solved
+    assert len(warned) == 1 and path.read_bytes() == b"{half"
+
+
+def test_a_record_that_cannot_be_read_is_left_alone(monkeypatch):
+    path = course_json(b'{"exercises": {}, "forecasts": {}}')
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        with pytest.warns(UserWarning, match="cannot be read .Permission denied.") as warned:
+            assert guess("b").solved
+    assert len(warned) == 1 and path.read_bytes() == b'{"exercises": {}, "forecasts": {}}'
+
+
+def refuse(*_):
+    raise PermissionError(errno.EACCES, "Permission denied")
 
 
 def test_a_forecast_is_shown_beside_the_outcome():
-    said = check.forecast("77-try", {"first": 0.5, "second": None}, reason="a guess")
-    assert said == repr(said) == "1 of 2 forecast"
+    line = check.forecast("77-try", {"first": 0.5, "second": None}, reason="a guess")
+    assert line == repr(line) == "1 of 2 forecast"
     shown = check.outcome("77-try", {"first": 0.75, "second": 0.25, "third": 1.0})
     assert repr(shown).splitlines() == [
         "first: forecast 0.500, outcome 0.750, off by +0.250",
@@ -218,7 +386,7 @@ def test_what_is_kept_is_kept_where_trainings_are_kept_too(tmp_path, monkeypatch
     (tmp_path / "drive").mkdir()
     guess("b")
     (settings.runs_folder() / "course.json").unlink()                # the machine is gone
-    assert record.Summary([guess]).solved == 1
+    assert summary().solved == 1
     monkeypatch.setenv("COURSE_KEEP", str(tmp_path / "drive" / "course.json" / "no folder"))
     with pytest.warns(UserWarning, match="Set COURSE_KEEP"):
         guess("b")
@@ -228,7 +396,7 @@ def test_a_drive_that_is_not_mounted_is_not_made_into_a_folder(tmp_path, monkeyp
     monkeypatch.setenv("COURSE_KEEP", str(tmp_path / "drive" / "MyDrive" / "course-runs"))
     with pytest.warns(UserWarning, match="Set COURSE_KEEP"):
         assert guess("b").solved
-    assert not (tmp_path / "drive").exists() and record.Summary([guess]).solved == 1
+    assert not (tmp_path / "drive").exists() and summary().solved == 1
 
 
 def test_two_notebooks_at_once_lose_nothing():
@@ -244,11 +412,16 @@ def test_two_notebooks_at_once_lose_nothing():
     assert len(record.read()["forecasts"]) == 15
 
 
-def test_a_lock_that_was_left_behind_does_not_stop_the_course():
-    settings.runs_folder().mkdir(parents=True)
-    (settings.runs_folder() / "course.lock").touch()
-    assert guess("b").solved and record.Summary([guess]).solved == 1
-    assert not (settings.runs_folder() / "course.lock").exists()
+def test_a_lock_that_cannot_be_had_does_not_stop_the_course():
+    import filelock
+
+    lock = settings.runs_folder() / f".{record.NAME}.lock"
+    lock.parent.mkdir(parents=True)
+    with filelock.FileLock(lock):                                # another notebook hangs
+        assert guess("b").solved and summary().solved == 1
+    lock.unlink()
+    lock.mkdir()
+    assert other("c").solved and summary().solved == 2
 
 
 def test_an_empty_forecast_does_not_erase_a_given_one():
@@ -264,6 +437,16 @@ def test_numbers_of_numpy_and_torch_are_numbers(value):
         "a: forecast 0.500, outcome 0.500, off by +0.000")
     check.forecast("77-set", {"a": {1, 2}}, reason=3)
     assert "forecast {1, 2}" in repr(check.outcome("77-set", {"a": 1.0}))
+
+
+@pytest.mark.parametrize("value", [10**5000, Silent(), nested, float("inf"), "\ud800", [[]]],
+                         ids=["large", "silent", "function", "infinite", "surrogate", "list"])
+def test_whatever_is_forecast_stops_nothing(value):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check.forecast("77-any", {"a": value, 3: value}, reason="\ud800")
+        shown = check.outcome("77-any", {"a": 0.5, 3: float("inf")})
+    assert "outcome 0.500" in repr(shown) and "<table>" in shown._repr_html_()
 
 
 def test_a_forecast_in_words_and_an_outcome_without_forecast():
@@ -282,11 +465,39 @@ def test_an_empty_forecast_is_allowed_and_said_so(nothing):
 
 
 def test_what_cannot_be_compared_is_a_wrong_answer():
-    found = core.check_function(lambda v: torch.eye(2).to_sparse(), lambda v: torch.eye(2), PROBES,
+    given = core.check_function(lambda v: torch.eye(2).to_sparse(), lambda v: torch.eye(2), PROBES,
                                 {}, "well!")
-    assert found.solved is False and "cannot be compared" in found.text
+    assert given.solved is False and "cannot be compared" in given.text
 
 
 def test_large_whole_numbers_are_told_apart():
     assert "expected 31,036,481, you returned 31,036,482" in core.difference(
         31_036_482, 31_036_481, tolerance=0)
+
+
+class OpenNet(torch.nn.Module):
+    """A class as its stub has it."""
+
+    def __init__(self, width):
+        super().__init__()
+
+    def forward(self, image):
+        """(B, 1) in and out."""
+        return ...
+
+
+class BegunNet(OpenNet):
+    def forward(self, image):
+        return image[...]
+
+
+class Nothing:
+    pass
+
+
+def test_a_class_is_open_until_one_of_its_methods_does_something():
+    assert core.is_open(OpenNet) and core.is_open(OpenNet(3))
+    for answer in (BegunNet, BegunNet(3), Nothing, Nothing(), torch.nn.Linear(1, 1), 0, print,
+                   torch.zeros(1), np.zeros(1), double):
+        assert not core.is_open(answer)
+    assert verdict(OpenNet).solved is None

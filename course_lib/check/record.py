@@ -93,7 +93,8 @@ class Copy:
                         "Update course_lib")
             return
         self.kept = _pick_sound(kept)
-        if kept not in (self.kept, {"format": newest, **self.kept}) or newest != FORMAT:
+        if (kept not in (self.kept, {"format": FORMAT, **self.kept})
+                or type(newest) is not int):                  # True == 1
             self._put_aside()
 
     def _put_aside(self) -> None:
