@@ -6,7 +6,7 @@ A command imports what it needs when it runs, so that the others start at once.
 import argparse
 import sys
 
-from course_lib import settings
+from course_lib.doctor.start import own_version
 from course_lib.errors import CourseError
 
 
@@ -20,11 +20,11 @@ def run_doctor(options: argparse.Namespace) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """All commands; each sets `run`, a function of the options that returns the exit status."""
+    """Declare all commands; each sets `run`, a function of the options: to the exit status."""
     parser = argparse.ArgumentParser(prog="course", description="A course in medical image "
                                      "segmentation.")
     parser.add_argument("--version", action="version",
-                        version=f"course_lib {settings.own_version()}")
+                        version=f"course_lib {own_version()}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="command")
     doctor = commands.add_parser("doctor", help="is this machine ready, and how long will the "
                                                 "lessons take on it?")
@@ -40,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit status: 0 where all is well.
     """
+    if hasattr(sys.stdout, "reconfigure"):               # a console may lack a character
+        sys.stdout.reconfigure(errors="replace")
     options = make_parser().parse_args(arguments)
     try:
         return options.run(options)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 
 import torch
 
-from course_lib.errors import CourseError
+from course_lib.errors import one_of
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 LAYOUTS = ("contiguous", "channels_last")
@@ -31,29 +31,26 @@ class Compute:
     deterministic: bool = False
 
     def __post_init__(self):
-        for field, value, choices in (("layout", self.layout, (*LAYOUTS, AUTO)),
-                                      ("precision", self.precision, (*PRECISIONS, AUTO)),
-                                      ("resident", self.resident, (True, False, AUTO)),
-                                      ("deterministic", self.deterministic, (True, False))):
-            if value not in choices:
-                raise CourseError(what=f"{field}={value!r}", where="Compute",
-                                  cure=f"use one of {', '.join(map(str, choices))}")
+        for field, choices in (("layout", (*LAYOUTS, AUTO)), ("precision", (*PRECISIONS, AUTO)),
+                               ("resident", (True, False, AUTO)), ("deterministic", (True, False))):
+            choice = one_of(getattr(self, field), field, "Compute", choices)
+            object.__setattr__(self, field, choice)
 
     def resolve(self, model: torch.nn.Module, device: torch.device, size: int) -> "Compute":
         """Fill in "auto", by rules that were measured (benchmarks/README.md).
 
-        Layout: channels_last in 2D on GPU and CPU; contiguous in 3D (channels_last is slower
-        there, pytorch issue 59168) and on mps. Precision: on a GPU bfloat16 from Ampere on,
-        float16 on older ones; on a CPU bfloat16 where the processor computes in it (AMX or
-        AVX512-bf16), for where it only "is supported" it is ten times slower than float32; on mps
-        float32.
+        Layout: channels_last in 2D; contiguous in 3D (channels_last is slower there, pytorch issue
+        59168) and on mps. Precision: on a GPU bfloat16 from Ampere on, else float16; on a CPU
+        bfloat16 where it has AMX or AVX512-bf16 (elsewhere ten times slower than float32).
 
         Args:
             size: bytes of the training data.
         """
         chosen = {"layout": "contiguous" if is_3d(model) or device.type == "mps"
                   else "channels_last",
-                  "precision": fast_precision(device), "resident": fits(size, device)}
+                  "precision": fast_precision(device),
+                  "resident": device.type != "cuda"       # else they are in main memory already
+                  or size < torch.cuda.mem_get_info(device)[0] / 2}
         return replace(self, **{field: value for field, value in chosen.items()
                                 if getattr(self, field) == AUTO})
 
@@ -90,10 +87,3 @@ def fast_precision(device: torch.device) -> str:
         can = getattr(torch.cpu, "get_capabilities", dict)()          # not in every torch
         return "bfloat16" if can.get("amx_bf16") or can.get("avx512_bf16") else "float32"
     return "float32"
-
-
-def fits(size: int, device: torch.device) -> bool:
-    """Tell whether so many bytes take less than half of a device's free memory."""
-    if device.type != "cuda":
-        return True                                      # they are in main memory already
-    return size < torch.cuda.mem_get_info(device)[0] / 2

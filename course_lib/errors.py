@@ -1,8 +1,11 @@
 """Errors as sentences: where it is, what is wrong with it, and the cure."""
 
 import math
-import operator
 import re
+import sys
+from numbers import Integral, Real
+
+LARGEST = sys.float_info.max
 
 
 class CourseError(Exception):
@@ -16,9 +19,10 @@ class CourseError(Exception):
 
     def __init__(self, what: str, where: str, cure: str):
         self.what, self.where, self.cure = what, where, cure
-        word = re.match(r"[a-z]+(?=[ ,:;])", cure)          # a plain word; code is left as written
-        sentence = cure[:1].upper() + cure[1:] if word else cure
-        super().__init__(f"{where}: {what}. {sentence.rstrip('.')}.")
+        word = re.match(r"[a-z]+(-[a-z]+)*([ ,:;]|\.?$)", cure)     # code is left as written
+        cure = cure[:1].upper() + cure[1:] if word else cure
+        text = f"{what}. {cure.rstrip('.')}." if cure else f"{what}."
+        super().__init__(f"{where}: {text}" if where else text)
 
     def __reduce__(self):
         return _rebuild, (type(self), self.__dict__, self.args)
@@ -45,32 +49,47 @@ def whole_number(value, name: str, where: str, least: int = 1) -> int:
     Raises:
         CourseError: it is no whole number (True and "3" are none), or below `least`.
     """
-    try:
-        number = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or number < least:
+    number = _single(value)
+    if not isinstance(number, Integral) or isinstance(number, bool) or number < least:
         raise CourseError(what=f"{name}={value!r}", where=where,
                           cure=f"give {name} as a whole number from {least} on")
-    return number
+    return int(number)
 
 
-def number_within(value, name: str, where: str, least: float = -math.inf,
-                  most: float = math.inf) -> float:
+def number_within(value, name: str, where: str, least: float, most: float = math.inf) -> float:
     """Check an argument that measures something; numpy's numbers count, True and "3" do not.
 
     Raises:
         CourseError: it is no number, not finite, or not within [least, most].
     """
-    try:
-        number = math.nan if isinstance(value, bool | str) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not (math.isfinite(number) and least <= number <= most):
-        span = f"from {least:g} to {most:g}" if most < math.inf else f"of at least {least:g}"
+    number = _single(value)
+    if (not isinstance(number, Real) or isinstance(number, bool)
+            or not (-LARGEST <= number <= LARGEST and least <= number <= most)):
+        span = f"from {least:g} on" if most == math.inf else f"from {least:g} to {most:g}"
         raise CourseError(what=f"{name}={value!r}", where=where,
                           cure=f"give {name} as a number {span}")
-    return number
+    return float(number)
+
+
+def one_of(value, name: str, where: str, choices: tuple):
+    """Check an argument that has a few possible values; 1 is not True, and 2.0 is not 2.
+
+    Returns:
+        The choice, which JSON has where numpy's own does not.
+    Raises:
+        CourseError: it is none of `choices`, which are named.
+    """
+    plain = _single(value)
+    for choice in choices:
+        if type(choice) is type(plain) and choice == plain:
+            return choice
+    raise CourseError(what=f"{name}={value!r}", where=where,
+                      cure=f"use one of {', '.join(map(repr, choices))}")
+
+
+def _single(value):
+    """Turn what numpy or torch wrap around one value into that value."""
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
 
 def _rebuild(kind: type, fields: dict, arguments: tuple) -> CourseError:

@@ -1,9 +1,7 @@
 """Files written whole or not at all, errors of the disk as sentences, and locks."""
 
 import errno
-import json
 import os
-import re
 import shutil
 import socket
 import tempfile
@@ -23,10 +21,9 @@ def nearest_folder(path: Path) -> Path:
 
 
 def is_missing_disk(folder: Path) -> bool:
-    """Tell whether a folder lies on a disk that is not mounted: neither it nor its parent exists.
+    """Tell whether neither a folder nor its parent exists: its disk may not be mounted.
 
-    So a folder that a setting names may be made, but not the folders above it: they would be made
-    on another disk, in silence.
+    Folders above one that a setting names are not made: they would lie on another disk.
     """
     folder = folder.absolute()
     return not folder.is_dir() and not folder.parent.is_dir()
@@ -66,31 +63,22 @@ def write_atomically(path: Path, write: Callable, durable: bool = True) -> None:
 
 def clear_parts(path: Path) -> None:
     """Delete what killed processes left of a file: only for who alone may write it."""
-    name = re.compile(rf"\.{re.escape(path.name)}-[a-z0-9_]{{8}}\.part")
-    for part in path.parent.glob(".*.part"):
-        if name.fullmatch(part.name):
-            part.unlink(missing_ok=True)
+    for part in path.parent.glob(f".{path.name}-????????.part"):
+        part.unlink(missing_ok=True)
 
 
 @contextmanager
 def explain_disk(path: Path, what: str) -> Iterator[None]:
-    """Turn the disk's error into a sentence with the path and the bytes that are free.
-
-    Args:
-        path: what is written.
-        what: the same in words, such as "the checkpoint of 1,024 bytes".
-    """
+    """Turn the disk's error while writing `what` to `path` into a sentence with the free bytes."""
     try:
         yield
     except OSError as error:
         free = shutil.disk_usage(nearest_folder(path)).free
-        if error.errno in REFUSED:
-            raise CourseError(what=f"{what} cannot be written ({error})", where=str(path),
-                              cure="set COURSE_RUNS to a folder that can be written to") from error
+        cure = ("set COURSE_RUNS to a folder that can be written to" if error.errno in REFUSED else
+                "make room there, then run the same cell again: it goes on from the last whole "
+                "checkpoint")
         raise CourseError(what=f"{what} cannot be written, {free:,} bytes are free ({error})",
-                          where=str(path),
-                          cure="make room there, then run the same cell again: it goes on from the "
-                               "last whole checkpoint") from error
+                          where=str(path), cure=cure) from error
 
 
 @contextmanager
@@ -112,12 +100,11 @@ def lock(folder: Path) -> Iterator[None]:
         try:
             held.acquire()
         except filelock.Timeout as error:
-            raise CourseError(what=f"process {_owner(owner)} is working on it", where=str(folder),
-                              cure="wait until it ends, or stop it, or take another folder"
-                              ) from error
+            raise CourseError(what=f"process {_read_owner(owner)} is working on it",
+                              where=str(folder), cure="wait until it ends, or stop it, or take "
+                                                      "another folder") from error
         try:
-            owner.write_text(json.dumps({"process": os.getpid(), "machine": socket.gethostname()}),
-                             encoding="utf-8")
+            owner.write_text(f"{os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         except OSError:
             held.release()
             raise
@@ -128,10 +115,8 @@ def lock(folder: Path) -> Iterator[None]:
         held.release()
 
 
-def _owner(path: Path) -> str:
-    """Say who holds a lock: "1234 on thismachine"."""
+def _read_owner(path: Path) -> str:
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        return f"{facts['process']} on {facts['machine']}"
-    except (OSError, ValueError, KeyError, TypeError):       # it is being written this moment
+        return path.read_text(encoding="utf-8", errors="replace") or "unknown"
+    except OSError:                                          # it is being written this moment
         return "unknown"

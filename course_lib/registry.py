@@ -19,9 +19,8 @@ def describe(thing) -> dict | None:
     """Describe an object or function as config.json keeps it; None for None.
 
     Returns:
-        name; module (tells it from another class of the same name); arguments, as far as the
-        object keeps them; and, for what is not of course_lib, a checksum of its source. Only what
-        JSON has, and the same in every process.
+        name; module (tells it from another class of the same name); arguments; for what is not of
+        course_lib a checksum of its source. Only what JSON has, the same in every process.
     """
     if thing is None:
         return None
@@ -70,10 +69,7 @@ def _plain(value):
 
 
 def build(described: dict | None, table: dict[str, Callable]):
-    """Rebuild what `describe` described.
-
-    An argument `pretrained` says where the first weights came from; others are loaded now, so
-    none are downloaded.
+    """Rebuild what `describe` described; `pretrained` weights are not downloaded again.
 
     Args:
         described: name, module and arguments.
@@ -119,9 +115,9 @@ def source_checksum(of: type | Callable) -> str:
     try:
         text = inspect.getsource(of)
     except (OSError, TypeError):
-        functions = [of] if inspect.isroutine(of) else [
-            value for _, value in sorted(vars(of).items()) if inspect.isroutine(value)]
-        codes = [getattr(inspect.unwrap(function), "__code__", None) for function in functions]
+        parts = vars(of).items() if isinstance(of, type) else [("", of)]
+        codes = [getattr(inspect.unwrap(part), "__code__", None)
+                 for _, part in sorted(parts, key=lambda part: part[0]) if inspect.isroutine(part)]
         text = repr([_code_facts(code) for code in codes if code])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -3,7 +3,6 @@
 import csv
 import html
 import io
-from collections.abc import Iterable
 from pathlib import Path
 
 from course_lib.files import write_atomically
@@ -20,9 +19,6 @@ class Table(list):
     >>> Table([{"patient": "a", "dsc": 0.5}, {"patient": "b", "dsc": 1.0}]).column("dsc")
     [0.5, 1.0]
     """
-
-    def __init__(self, rows: Iterable[dict] = ()):
-        super().__init__(rows)
 
     @property
     def names(self) -> list[str]:

@@ -1,9 +1,11 @@
-"""Make notebooks/ from lessons/: `python lessons/build.py` writes, `--check` only compares.
+"""Make notebooks/ from lessons/, and README's table: `python lessons/build.py`; `--check` compares.
 
 A lesson is a text file in jupytext's percent format: what we edit and review. Its notebook has the
 same cells without outputs, and ids derived from lesson and position, so that nothing changes by
-chance. The cell tagged `setup` is the same in all lessons; it stands once, in setup_cell.py; it
-and the badge take the repository's address and the version from pyproject.toml.
+chance. What is known of a lesson stands once, in course_lib/check/lessons.py: the cell tagged
+`title` begins with title, badge, goal and minutes from there. The cell tagged `setup` is the same
+in all lessons; it stands once, in setup_cell.py; it and the badge take the repository's address and
+the version from pyproject.toml.
 
 An exercise is three cells, tagged `exercise` (the task), `hints` and `solution` (code that ends
 with the call of its checker). What becomes of them depends on the edition:
@@ -14,37 +16,59 @@ with the call of its checker). What becomes of them depends on the edition:
     solved    the solution in place of the stub: what the tests run
 
 `--edition teacher --to FOLDER` writes another edition than the student's, elsewhere.
+
+A cell tagged `extra:NAME` needs the packages of that extra in pyproject.toml. It becomes an `if`:
+where one is missing, the notebook says so in a line, with the command, and runs on. The edition
+`solved` leaves out what cannot run here by nbval's tag, so that the tests count it as skipped.
 """
 
 import argparse
 import ast
 import hashlib
+import re
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 
 import jupytext
 import nbformat
 
+from course_lib.check.extras import is_installed
+from course_lib.check.lessons import LESSONS, Lesson
+
 HERE = Path(__file__).parent
-NOTEBOOKS = HERE.parent / "notebooks"
+NOTEBOOKS, README = HERE.parent / "notebooks", HERE.parent / "README.md"
 EDITIONS = ("student", "teacher", "answers", "solved")
 ENDLESS = ("- If the cell does not end: *Kernel → Interrupt*; the checker then says where it was. "
            "(It stops by itself after 10 seconds, but not on Windows.)")
 PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 REPOSITORY, TAG = PROJECT["urls"]["Repository"], f"v{PROJECT['version']}"
+# Extra to the names of its packages, without versions.
+EXTRAS = {extra: [re.match(r"[\w.-]+", package)[0] for package in packages]
+          for extra, packages in PROJECT["optional-dependencies"].items()}
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
-def lessons() -> list[Path]:
-    """The lessons, 00 first."""
+def lesson_files() -> list[Path]:
+    """List the lessons, 00 first."""
     return sorted(HERE.glob("[0-9][0-9]_*.py"))
 
 
-def make_stub(solution: str) -> str:
-    """The solution without what is to be found: functions return `...`, names are `...`.
+def find_row(stem: str) -> Lesson:
+    """Find what is known of a lesson."""
+    row = next((row for row in LESSONS if row.stem == stem), None)
+    if row is None:
+        raise ValueError(f"{stem} has no row in course_lib/check/lessons.py")
+    return row
 
-    Signatures, docstrings, imports and the call of the checker stay.
+
+def make_stub(solution: str) -> str:
+    """Take out of a solution what is to be found: functions return `...`, names are `...`.
+
+    Signatures, docstrings, decorators, imports and the call of the checker stay. Of a class its
+    fields stay, too, and the call of super().__init__: an object of a torch.nn.Module can then be
+    made in an unsolved notebook, and its methods return `...`.
     """
     lines = solution.splitlines()
     *work, call = ast.parse(solution).body
@@ -53,25 +77,76 @@ def make_stub(solution: str) -> str:
         raise ValueError(f"a solution ends with its checker's call, on one line:\n{solution}")
     for node in reversed(work):
         if isinstance(node, ast.FunctionDef):
-            docstring, *body = node.body
-            if not body or ast.get_docstring(node) is None:
-                raise ValueError(f"{node.name} has no docstring, or nothing but that")
-            lines[docstring.end_lineno : node.end_lineno] = [
-                f"{' ' * docstring.col_offset}return ...   # your code"]
+            empty_function(lines, node)
+        elif isinstance(node, ast.ClassDef):
+            empty_class(lines, node)
         elif isinstance(node, ast.Assign):
             names = getattr(node.targets[0], "elts", node.targets)
-            left, right = (", ".join(map(part, names)) for part in (ast.unparse, lambda _: "..."))
+            left = ", ".join(map(ast.unparse, names))
+            right = ", ".join("..." for _ in names)
             lines[node.lineno - 1 : node.end_lineno] = [f"{left} = {right}   # your answer"]
         elif not isinstance(node, ast.Import | ast.ImportFrom):
             raise ValueError(f"{type(node).__name__} cannot be made a stub:\n{solution}")
     return "\n".join(lines)
 
 
-def insist(solution: str) -> str:
-    """The solution, and that its checker is content: its call is the last line."""
+def empty_function(lines: list[str], node: ast.FunctionDef) -> None:
+    """Replace the body of a function, below its docstring, by `return ...`."""
+    docstring, *body = node.body
+    if not body or ast.get_docstring(node) is None:
+        raise ValueError(f"{node.name} has no docstring, or nothing but that")
+    lines[docstring.end_lineno : node.end_lineno] = [
+        f"{' ' * docstring.col_offset}return ...   # your code"]
+
+
+def empty_class(lines: list[str], node: ast.ClassDef) -> None:
+    """Replace the bodies of a class's methods; docstrings and fields stay."""
+    docstring, *body = node.body
+    if not body or ast.get_docstring(node) is None:
+        raise ValueError(f"{node.name} has no docstring, or nothing but that")
+    for part in reversed(body):
+        if isinstance(part, ast.FunctionDef) and part.name == "__init__":
+            empty_init(lines, part)
+        elif isinstance(part, ast.FunctionDef):
+            empty_function(lines, part)
+        elif not isinstance(part, ast.AnnAssign):
+            raise ValueError(f"{type(part).__name__} in {node.name} cannot be made a stub")
+
+
+def empty_init(lines: list[str], node: ast.FunctionDef) -> None:
+    """Replace the body of `__init__`, but for its docstring and the call of super().__init__."""
+    kept = [part for number, part in enumerate(node.body)
+            if number == 0 and ast.get_docstring(node) is not None
+            or ast.unparse(part).startswith("super().__init__(")]
+    text = [lines[part.lineno - 1 : part.end_lineno] for part in kept]
+    first = node.body[0]
+    if any(line.lstrip().startswith("#") for line in lines[node.lineno : first.lineno - 1]):
+        raise ValueError(f"a comment above the first line of {node.name} would stay in the stub")
+    lines[first.lineno - 1 : node.end_lineno] = [
+        *sum(text, []), f"{' ' * first.col_offset}...   # your code"]
+
+
+def assert_solved(solution: str) -> str:
+    """Add to a solution that its checker must be content: its call is the last line."""
     *work, call = solution.splitlines()
     call = call.partition("   #")[0]
     return "\n".join([*work, f"verdict = {call}", "assert verdict.solved, verdict", "verdict"])
+
+
+def only_with(extra: str, source: str) -> str:
+    """Make a cell run only where the packages of an extra are installed; elsewhere it says so."""
+    if extra not in EXTRAS:
+        raise ValueError(f"pyproject.toml has no extra {extra!r}")
+    tree, lines = ast.parse(source), source.splitlines()
+    if any(isinstance(node, ast.Constant | ast.JoinedStr) and node.lineno < node.end_lineno
+           for node in ast.walk(tree)):
+        raise ValueError(f"indenting would change a string over several lines:\n{source}")
+    last = tree.body[-1]
+    if isinstance(last, ast.Expr):                       # within an `if` it would not be shown
+        lines[last.lineno - 1] = f"display({lines[last.lineno - 1]}"
+        lines[last.end_lineno - 1] += ")"
+    needed = ", ".join(f'"{package}"' for package in EXTRAS[extra])
+    return f"if check.is_installed({needed}):\n" + textwrap.indent("\n".join(lines), "    ")
 
 
 def fold(title: str, text: str) -> str:
@@ -79,51 +154,87 @@ def fold(title: str, text: str) -> str:
     return f"<details>\n<summary>{title}</summary>\n\n{text}\n\n</details>"
 
 
-def turn(cells: list[nbformat.NotebookNode], edition: str) -> list[nbformat.NotebookNode]:
-    """The cells of an edition, from those of the lesson."""
+def exercise_cells(solution: str, hints: str, edition: str) -> list[nbformat.NotebookNode]:
+    """Make the cells of an exercise below its task: stub, hints, solution, as the edition has them.
+    """
     markdown, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
-    turned, hints = [], []
+    if edition == "solved":
+        return [code(assert_solved(solution))]
+    cells = [code(make_stub(solution)), markdown(fold("Hints", f"{hints}\n{ENDLESS}"))]
+    if edition == "student":
+        cells.append(markdown(fold("Solution", f"```python\n{solution}\n```")))
+    return cells
+
+
+def make_cells(cells: list[nbformat.NotebookNode], row: Lesson,
+               edition: str) -> list[nbformat.NotebookNode]:
+    """Make the cells of an edition from those of the lesson."""
+    made, hints = [], ""
     for cell in cells:
-        tags = set(cell.metadata.get("tags", []))
+        tags = cell.metadata.get("tags", [])
+        extra = next((tag.removeprefix("extra:") for tag in tags if tag.startswith("extra:")), None)
+        if "title" in tags:
+            cell.source = make_head(row, cell.source)
+        elif "setup" in tags:
+            cell.source = setup_cell()
+        elif extra:
+            cell.source = only_with(extra, cell.source)
+            if edition == "solved" and not is_installed(*EXTRAS[extra]):
+                cell.metadata.tags = [*tags, "nbval-skip"]
         if edition == "answers":
-            turned += [cell] if tags & {"title", "exercise", "solution"} else []
+            made += [cell] if {"title", "exercise", "solution"} & set(tags) else []
         elif "hints" in tags:
-            hints = [markdown(fold("Hints", f"{cell.source}\n{ENDLESS}"))]
+            hints = cell.source
         elif "solution" in tags:
-            solution = markdown(fold("Solution", f"```python\n{cell.source}\n```"))
-            turned += ([code(insist(cell.source))] if edition == "solved" else
-                       [code(make_stub(cell.source)), *hints] + [solution] * (edition == "student"))
-            hints = []
+            made += exercise_cells(cell.source, hints, edition)
         else:
-            turned.append(cell)
-    return turned
+            made.append(cell)
+    return made
+
+
+def check_exercises(cells: list[nbformat.NotebookNode], row: Lesson) -> None:
+    """Check that the exercises in a lesson are those of the table, in its order.
+
+    Raises:
+        ValueError: they are not.
+    """
+    titles = [re.match(r"\*\*Exercise \d+ · (.+?)\*\*", cell.source)[1] for cell in cells
+              if "exercise" in cell.metadata.get("tags", [])]
+    names = [re.search(r"check\.(\w+)\(.*\Z", cell.source)[1] for cell in cells
+             if "solution" in cell.metadata.get("tags", [])]
+    if list(zip(names, titles, strict=True)) != list(row.exercises.items()):
+        raise ValueError(f"{row.stem}: the exercises {titles} are not those of the table in "
+                         "course_lib/check/lessons.py")
 
 
 def setup_cell() -> str:
-    """The cell that installs what is missing and imports the rest."""
+    """Read the cell that installs what is missing and imports the rest."""
     text = (HERE / "setup_cell.py").read_text(encoding="utf-8").strip()
     return text.replace("REPOSITORY@vVERSION", f"{REPOSITORY}@{TAG}")
 
 
-def add_badge(first: str, lesson: str) -> str:
-    """A lesson's first cell with the badge that opens the released notebook in Colab."""
-    title, _, rest = first.partition("\n")
-    path = f"{REPOSITORY.removeprefix('https://github.com/')}/blob/{TAG}/notebooks/{lesson}.ipynb"
-    return (f"{title}\n\n[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
-            f"(https://colab.research.google.com/github/{path})\n{rest}")
+def make_head(row: Lesson, text: str) -> str:
+    """Write a lesson's first cell: title, badge (opens the release in Colab), goal, minutes, text.
+    """
+    path = f"{REPOSITORY.removeprefix('https://github.com/')}/blob/{TAG}/notebooks/{row.stem}.ipynb"
+    badge = ("[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+             f"(https://colab.research.google.com/github/{path})")
+    solving = " and solve" if row.exercises else ""
+    return (f"# {row.number} · {row.title}\n\n{badge}\n\n**After this you can** {row.goal}.\n\n"
+            f"**Minutes:** {row.reading} to read{solving}; to run, {row.minutes['cpu']:g} on a "
+            f"laptop's CPU (profile `cpu`), {row.minutes['tiny']:g} in `tiny` (both measured), "
+            f"about {row.minutes['gpu']:g} in `gpu` (an estimate).\n\n{text}")
 
 
 def make_notebook(lesson: Path, edition: str = "student") -> str:
-    """A lesson as the text of its notebook."""
-    notebook = jupytext.read(lesson, fmt="py:percent")
-    notebook.cells = turn(notebook.cells, edition)
-    notebook.cells[0].source = add_badge(notebook.cells[0].source, lesson.stem)
+    """Turn a lesson into the text of its notebook."""
+    notebook, row = jupytext.read(lesson, fmt="py:percent"), find_row(lesson.stem)
+    check_exercises(notebook.cells, row)
+    notebook.cells = make_cells(notebook.cells, row, edition)
     for position, cell in enumerate(notebook.cells):
         cell.id = hashlib.sha256(f"{lesson.stem}/{position}".encode()).hexdigest()[:12]
         tags = cell.metadata.get("tags", [])
         cell.metadata = nbformat.NotebookNode({"tags": tags} if tags else {})
-        if "setup" in tags:
-            cell.source = setup_cell()
     notebook.metadata = nbformat.NotebookNode(
         {"kernelspec": KERNEL, "language_info": {"name": "python"}})
     notebook.nbformat, notebook.nbformat_minor = 4, 5
@@ -131,10 +242,31 @@ def make_notebook(lesson: Path, edition: str = "student") -> str:
     return nbformat.writes(notebook) + "\n"
 
 
+def lesson_table() -> str:
+    """Write the table of lessons, in Markdown, as README has it."""
+    lines = ["| lesson | minutes to run (tiny / laptop CPU) | data | expected | library files |",
+             "|---|---|---|---|---|"]
+    for row in LESSONS:
+        files = ", ".join(f"`{name}`" for name in row.files)
+        lines.append(f"| [{row.number} {row.title}](notebooks/{row.stem}.ipynb) | "
+                     f"{row.minutes['tiny']:g} / {row.minutes['cpu']:g} | {row.data} | "
+                     f"{row.expected} | {files} |")
+    return "\n".join(lines)
+
+
+def make_readme() -> str:
+    """Put the table of lessons into README, between its two marks."""
+    begin, end = "<!-- lessons: made by lessons/build.py -->\n", "\n<!-- end of lessons -->"
+    before, _, rest = README.read_text(encoding="utf-8").partition(begin)
+    return f"{before}{begin}{lesson_table()}{end}{rest.partition(end)[2]}"
+
+
 def stale() -> list[str]:
-    """Names in notebooks/ that differ from what lessons/ would give, or should not be there."""
-    made = {f"{lesson.stem}.ipynb": make_notebook(lesson) for lesson in lessons()}
+    """List names in notebooks/ that differ from what lessons/ would give, or that do not belong
+    there; README.md where its table is old."""
+    made = {f"{lesson.stem}.ipynb": make_notebook(lesson) for lesson in lesson_files()}
     there = {path.name: path.read_text(encoding="utf-8") for path in NOTEBOOKS.glob("*.ipynb")}
+    made["README.md"], there["README.md"] = make_readme(), README.read_text(encoding="utf-8")
     return sorted(name for name in made.keys() | there.keys() if made.get(name) != there.get(name))
 
 
@@ -149,14 +281,16 @@ def main() -> None:
     if options.check:
         names = stale()
         if names:
-            sys.exit(f"notebooks/ and lessons/ differ in {', '.join(names)}: run lessons/build.py")
+            sys.exit(f"what lessons/ makes differs in {', '.join(names)}: run lessons/build.py")
         return
     folder = options.to or NOTEBOOKS
     folder.mkdir(parents=True, exist_ok=True)
-    for lesson in lessons():
+    for lesson in lesson_files():
         path = folder / f"{lesson.stem}.ipynb"
         path.write_text(make_notebook(lesson, options.edition), encoding="utf-8")
         print(path)
+    if options.to is None:
+        README.write_text(make_readme(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ if missing and subprocess.run(pip, capture_output=True).returncode:     # Colab,
 importlib.invalidate_caches()
 import numpy as np
 import torch
-from course_lib import (augment, check, data, losses, metrics, models, predict, settings, show,
-                        stats, train)
+from course_lib import (augment, check, data, doctor, losses, metrics, models, predict, settings,
+                        show, stats, tables, train)
 
 PROFILE = settings.profile()      # "tiny", "cpu" or "gpu": how much is computed
 SEED = 42
 KEEP_ON_DRIVE = False             # on Colab, True keeps trainings on your Google Drive
-print(settings.begin(PROFILE, KEEP_ON_DRIVE))
+print(doctor.begin(PROFILE, KEEP_ON_DRIVE))

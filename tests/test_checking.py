@@ -126,8 +126,8 @@ def test_masks_that_lie_beside_what_the_images_show_are_worth_a_look(tif_folder)
         path = slice_file(tif_folder / FIRST, number, True)
         tifffile.imwrite(path, np.roll(tifffile.imread(path), (-16, -13), axis=(0, 1)))
     (row,) = verify(tif_folder)
-    assert (row["patient"], row["fatal"]) == (FIRST, False)
-    assert "of what the masks mark is background in the images" in row["problem"]
+    assert (row["file"], row["fatal"]) == (f"{FIRST}_2_mask.tif", False)
+    assert row["problem"] == "99 of the mask's 100 pixels are background in the image"
 
 
 def test_label_maps_are_verified_with_their_labels(tif_folder):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from course_lib import cli, doctor, settings
+from course_lib import cli, doctor
+from course_lib.doctor import start
 from course_lib.errors import CourseError
 
 CHECKOUT = Path(__file__).parents[1]
@@ -48,15 +49,15 @@ def test_the_version_is_the_installed_one_and_loads_no_torch():
             "finally:\n print('torch' in sys.modules)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0
-    assert done.stdout == f"course_lib {settings.own_version()}\nFalse\n"
+    assert done.stdout == f"course_lib {start.own_version()}\nFalse\n"
 
 
 def test_a_library_that_is_not_installed_has_no_version(monkeypatch):
     def missing(name):
-        raise settings.PackageNotFoundError(name)
+        raise start.PackageNotFoundError(name)
 
-    monkeypatch.setattr(settings, "version", missing)
-    assert settings.own_version() == "not installed, runs from its folder"
+    monkeypatch.setattr(start, "version", missing)
+    assert start.own_version() == "not installed, runs from its folder"
 
 
 def test_the_command_is_declared_and_is_also_the_modules(capsys):
@@ -64,4 +65,4 @@ def test_the_command_is_declared_and_is_also_the_modules(capsys):
     assert EntryPoint("course", scripts["course"], "console_scripts").load() is cli.main
     done = subprocess.run([sys.executable, "-m", "course_lib", "--version"], capture_output=True,
                           text=True, cwd=CHECKOUT)
-    assert done.stdout == f"course_lib {settings.own_version()}\n"
+    assert done.stdout == f"course_lib {start.own_version()}\n"

@@ -1,5 +1,8 @@
 """How a training is computed: rules for layout and precision."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
 
@@ -58,11 +61,25 @@ def test_layouts_have_the_names_that_torch_gives_them_in_2d_and_3d():
 
 
 @pytest.mark.parametrize("bad", [{"layout": "nhwc"}, {"layout": []}, {"precision": "float64"},
-                                 {"precision": None}, {"resident": "yes"}, {"deterministic": "no"}])
+                                 {"precision": None}, {"precision": torch.bfloat16},
+                                 {"layout": np.array(["auto", "auto"])}, {"resident": "yes"},
+                                 {"resident": 1}, {"deterministic": "no"}, {"deterministic": 0}])
 def test_another_word_is_refused_with_those_that_are_known(bad):
     (name, _), = bad.items()
     with pytest.raises(CourseError, match=f"Compute: {name}=.*Use one of"):
         Compute(**bad)
+
+
+def test_words_and_bools_of_numpy_become_pythons_which_json_has():
+    compute = Compute(np.str_("contiguous"), "float32", np.bool_(False), np.bool_(True))
+    assert json.dumps(compute.facts(CPU)) and compute.resident is False is not compute.deterministic
+
+
+def test_only_mixed_precision_computes_in_less_than_32_bits():
+    layer, image = torch.nn.Linear(2, 2), torch.ones(1, 2)
+    for compute, dtype in ((PLAIN, torch.float32), (Compute("auto", "bfloat16"), torch.bfloat16)):
+        with compute.autocast(CPU):
+            assert layer(image).dtype == dtype
 
 
 def test_facts_are_what_config_json_keeps():

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from course_lib import settings
+from course_lib.compute import PLAIN, Compute
 from course_lib.doctor import installation, machine, probe
 
 CARD = (["NVIDIA L4, driver 570.1"], "")
 NONE = ([], "")
+FAST = Compute("channels_last", "bfloat16")
 
 
 def only(lines):
@@ -123,21 +125,21 @@ def device(monkeypatch):
     """A function that stands a device in: its steps are the CPU's, changed by `spoil`."""
     real = probe.one_step
 
-    def replaced(kind, spoil=lambda step, precision: step, chosen=("contiguous", "float32")):
-        def one_step(on, layout="contiguous", precision="float32"):
-            step = real(torch.device("cpu"), layout, precision)
-            plain_cpu = (on.type, layout, precision) == ("cpu", "contiguous", "float32")
-            return step if plain_cpu else spoil(step, precision)
+    def replaced(kind, spoil=lambda step, precision: step, chosen=PLAIN):
+        def one_step(on, compute=PLAIN):
+            step = real(torch.device("cpu"), compute)
+            plain_cpu = (on.type, compute) == ("cpu", PLAIN)
+            return step if plain_cpu else spoil(step, compute.precision)
 
         monkeypatch.setattr(settings, "device", lambda: torch.device(kind))
-        monkeypatch.setattr(probe, "training_settings", lambda on: chosen)
+        monkeypatch.setattr(probe, "usual_compute", lambda on: chosen)
         monkeypatch.setattr(probe, "one_step", one_step)
 
     return replaced
 
 
 def test_a_cpu_alone_compares_what_training_takes_with_plain_float32(device):
-    device("cpu", chosen=("channels_last", "bfloat16"))
+    device("cpu", chosen=FAST)
     line = only(machine.check_step())
     assert line.mark == "OK" and line.text.startswith("no other device to compare")
     assert "cpu channels_last bfloat16: loss 1.3" in line.text
@@ -150,7 +152,7 @@ def test_a_device_that_computes_right_is_ok(device):
 
 
 def test_a_gpu_is_compared_plainly_and_as_training_does(device):
-    device("cuda", chosen=("channels_last", "bfloat16"))
+    device("cuda", chosen=FAST)
     text = only(machine.check_step()).text
     assert "cuda contiguous float32: " in text and "cuda channels_last bfloat16: " in text
 
@@ -169,10 +171,10 @@ def test_a_device_that_gives_wrong_losses_or_steps_is_a_fix(device, spoil):
 
 def test_a_layout_or_precision_that_is_wrong_has_a_setting_as_cure(device):
     device("cuda", lambda step, precision: replace(
-        step, loss=step.loss + (precision == "bfloat16")), ("channels_last", "bfloat16"))
+        step, loss=step.loss + (precision == "bfloat16")), FAST)
     line = only(machine.check_step())
     assert line.mark == "FIX"
-    assert "TrainConfig(layout='contiguous', precision='float32')" in line.text
+    assert "compute=Compute(layout='contiguous', precision='float32')" in line.text
 
 
 def test_a_step_that_fails_is_a_fix_with_the_reason(device, colab):
@@ -229,20 +231,53 @@ def room(monkeypatch):
 
 
 def test_folders_that_can_be_written_are_ok_and_not_made(tmp_path, monkeypatch, room):
-    for name in ("CACHE", "RUNS"):
-        monkeypatch.setenv(f"COURSE_{name}", str(tmp_path / "new" / name))
+    for name in ("DATA", "CACHE", "RUNS", "KEEP"):
+        monkeypatch.setenv(f"COURSE_{name}", str(tmp_path / name))
     room(9)
-    lines = list(machine.check_folders())
-    assert [(line.mark, line.topic) for line in lines] == [("OK", "cache"), ("OK", "runs")]
-    assert lines[1].text == f"{tmp_path / 'new' / 'RUNS'}, 9.0 GB free"
+    lines = {line.topic: line for line in machine.check_folders()}
+    assert list(lines) == ["data", "cache", "runs", "backup"]
+    assert {line.mark for line in lines.values()} == {"OK"}
+    assert lines["data"].text == f"{tmp_path / 'DATA'}, not there yet"
+    assert lines["runs"].text == f"{tmp_path / 'RUNS'}, 9.0 GB free"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["DATA", "CACHE", "RUNS", "KEEP"])
+@pytest.mark.parametrize(("place", "problem"), [("file", "it is a file"),
+                                                ("usb/course", "neither it nor")])
+def test_a_variable_that_names_a_file_or_a_disk_that_is_not_there_is_told(tmp_path, monkeypatch,
+                                                                        name, place, problem):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(f"COURSE_{name}", str(tmp_path / place))
+    topic = {"KEEP": "backup"}.get(name, name.lower())
+    line = next(line for line in machine.check_folders() if line.topic == topic)
+    assert line.mark == ("WARN" if name == "KEEP" else "FIX")
+    assert str(tmp_path / place) in line.text and problem in line.text
+    assert f"COURSE_{name}=<a folder of yours>" in line.command
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_data_may_be_read_only_but_not_unreadable(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    monkeypatch.setattr(machine, "can_write", lambda folder: False)
+    assert next(iter(machine.check_folders())).mark == "OK"
+    monkeypatch.setattr(machine.os, "access", lambda folder, how: False)
+    line = next(iter(machine.check_folders()))
+    assert (line.mark, line.text) == ("FIX", f"{tmp_path} cannot be read")
+
+
+def test_no_line_names_the_user_or_the_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("COURSE_RUNS", str(tmp_path / "runs"))
+    line = next(line for line in machine.check_folders() if line.topic == "runs")
+    assert line.text.startswith("~/runs, ")
 
 
 def test_a_run_root_that_cannot_be_written_is_a_fix_with_the_variable(tmp_path, monkeypatch):
     (tmp_path / "file").touch()                          # no folder can be made below a file
     monkeypatch.setenv("COURSE_RUNS", str(tmp_path / "file" / "runs"))
     line = [line for line in machine.check_folders() if line.topic == "runs"][0]
-    assert line.mark == "FIX" and f"{tmp_path / 'file' / 'runs'} cannot be written" in line.text
+    assert line.mark == "FIX" and f"{tmp_path / 'file' / 'runs'} cannot be used" in line.text
     assert "COURSE_RUNS=<a folder of yours>" in line.command
 
 
@@ -250,15 +285,16 @@ def test_a_read_only_disk_is_a_fix_for_both(monkeypatch):
     def refuse(dir):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("course_lib.data.cache.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("course_lib.files.tempfile.TemporaryFile", refuse)
     assert [(line.mark, line.topic) for line in machine.check_folders()] == [
-        ("FIX", "cache"), ("FIX", "runs")]
+        ("OK", "data"), ("FIX", "cache"), ("FIX", "runs")]
 
 
 @pytest.mark.parametrize(("free", "mark"), [(0.1, "FIX"), (1, "WARN"), (5, "OK")])
 def test_a_disk_that_is_nearly_full_is_told(room, free, mark):
     room(free)
-    for line in machine.check_folders():
+    _, *lines = machine.check_folders()                  # data are only read
+    for line in lines:
         assert line.mark == mark and ("COURSE_" in line.command) == (mark != "OK")
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from course_lib.compute import Compute
 from course_lib.doctor import probe
 
 CPU = torch.device("cpu")
@@ -33,7 +34,7 @@ def test_the_readers_random_numbers_are_left_alone():
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_layout_and_precision_only_round(reference, layout, precision):
-    step = probe.one_step(CPU, layout, precision)
+    step = probe.one_step(CPU, Compute(layout, precision))
     assert probe.agrees(step, reference, precision)
     assert (probe.distances(step, reference)[1] > 1e-3) == (precision == "bfloat16")
 

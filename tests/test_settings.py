@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from course_lib import settings
+from course_lib.doctor import start
 from course_lib.errors import CourseError
 
 VARIABLES = ("COURSE_PROFILE", "COURSE_DATA", "COURSE_CACHE", "COURSE_RUNS", "COURSE_KEEP")
@@ -126,7 +127,7 @@ def test_a_variable_below_a_folder_that_is_not_ours_is_refused_in_a_sentence(out
 def test_a_backup_folder_that_is_not_there_is_named_all_the_same(outside, monkeypatch):
     monkeypatch.setenv("COURSE_KEEP", str(outside / "drive" / "runs"))
     assert settings.backup_folder() == outside / "drive" / "runs" and not list(outside.iterdir())
-    assert "WHICH CANNOT BE USED NOW: neither it nor" in settings.begin("tiny")
+    assert "WHICH CANNOT BE USED NOW: neither it nor" in start.begin("tiny")
     monkeypatch.setenv("COURSE_KEEP", "~no-such-user/runs")
     with pytest.raises(CourseError, match="COURSE_KEEP: .*no such user's home folder"):
         settings.backup_folder()
@@ -159,10 +160,6 @@ def test_under_torchrun_each_process_has_its_own_gpu(outside, monkeypatch):
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert settings.rank() == 3 and settings.device() == torch.device("cuda:1")
-    for name, read in (("RANK", settings.rank), ("LOCAL_RANK", settings.device)):
-        monkeypatch.setenv(name, "first")
-        with pytest.raises(CourseError, match=f"{name}: 'first' is no number. Unset it"):
-            read()
 
 
 def test_without_a_gpu_torchruns_processes_compute_on_the_cpu(monkeypatch):
@@ -200,7 +197,7 @@ def test_a_path_in_the_checkout_is_shown_from_there(checkout, monkeypatch):
     monkeypatch.setenv("HOME", str(checkout.parent))
     assert settings.show_path(checkout / "runs" / "03") == "runs/03"
     assert settings.show_path(checkout) == "~/course"
-    assert settings.begin("tiny").endswith("; runs go to runs in the course's checkout")
+    assert start.begin("tiny").endswith("; runs go to runs in the course's checkout")
 
 
 @pytest.mark.parametrize("name", settings.PROFILES)
@@ -212,7 +209,7 @@ def test_a_known_profile_is_taken(monkeypatch, name):
 @pytest.mark.parametrize("name", ["fast", "CPU", "cuda"])
 def test_an_unknown_profile_is_refused_with_the_list(monkeypatch, name):
     monkeypatch.setenv("COURSE_PROFILE", name)
-    with pytest.raises(CourseError, match=f"no profile '{name}'. Use one of tiny, cpu, gpu."):
+    with pytest.raises(CourseError, match=f"profile=.{name}.. Use one of .tiny., .cpu., .gpu.[.]"):
         settings.profile()
 
 
@@ -267,49 +264,49 @@ def drive(outside, monkeypatch) -> Drive:
     for name in ("google", "google.colab"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     monkeypatch.setitem(sys.modules, "google.colab.drive", found)
-    monkeypatch.setattr(settings, "DRIVE", outside / "drive")
+    monkeypatch.setattr(start, "DRIVE", outside / "drive")
     monkeypatch.setenv("COURSE_KEEP", "")              # so that it is put back afterwards
     return found
 
 
 def test_a_notebook_begins_with_what_it_runs_on(outside, monkeypatch):
     monkeypatch.setattr(settings, "device", lambda: torch.device("cpu"))
-    line = settings.begin("tiny")
+    line = start.begin("tiny")
     assert line.startswith("profile tiny, device cpu, ") and f"torch {torch.__version__}, " in line
     assert line.endswith(f"; runs go to {outside / 'runs'}, for this was started in {outside}, "
                          "outside of the course's checkout (%env COURSE_RUNS=<a folder> in a cell "
                          "above has them elsewhere)")
     monkeypatch.setenv("COURSE_RUNS", str(outside / "runs"))
-    assert settings.begin("tiny").endswith(f"; runs go to {outside / 'runs'}")
+    assert start.begin("tiny").endswith(f"; runs go to {outside / 'runs'}")
 
 
 def test_a_notebook_that_was_started_in_the_home_folder_says_so(outside, monkeypatch):
     monkeypatch.setenv("HOME", str(outside))
-    assert "; runs go to ~/runs, for this was started in ~, outside of" in settings.begin("tiny")
+    assert "; runs go to ~/runs, for this was started in ~, outside of" in start.begin("tiny")
 
 
 def test_a_folder_that_cannot_be_written_to_is_said_at_the_beginning(outside, monkeypatch):
-    monkeypatch.setattr(settings, "can_write", lambda folder: False)
-    assert "WHICH CANNOT BE WRITTEN TO: set COURSE_RUNS" in settings.begin("tiny")
+    monkeypatch.setattr(start, "can_write", lambda folder: False)
+    assert "WHICH CANNOT BE WRITTEN TO: set COURSE_RUNS" in start.begin("tiny")
     assert not list(outside.iterdir())
 
 
 def test_a_variable_that_cannot_be_used_is_said_at_the_beginning(outside, monkeypatch):
     monkeypatch.setenv("COURSE_RUNS", str(outside / "usb" / "runs"))
     with pytest.raises(CourseError, match="COURSE_RUNS: .*usb/runs cannot be used"):
-        settings.begin("tiny")
+        start.begin("tiny")
 
 
 def test_on_drive_it_is_mounted_and_runs_are_kept_there(outside, drive):
     (outside / "drive" / "MyDrive").mkdir(parents=True)
-    line = settings.begin("tiny", on_drive=True)
+    line = start.begin("tiny", on_drive=True)
     assert drive.mounted == (str(outside / "drive"),)
     assert settings.backup_folder() == outside / "drive" / "MyDrive" / "course-runs"
     assert line.endswith(f", and are backed up in {settings.backup_folder()}")
 
 
 def test_nobody_is_asked_for_drive_who_did_not_want_it(drive):
-    settings.begin("tiny", on_drive=False)
+    start.begin("tiny", on_drive=False)
     assert drive.mounted == () and settings.backup_folder() is None
 
 
@@ -317,5 +314,5 @@ def test_a_refused_drive_is_one_sentence_with_the_cure(drive):
     drive.answer = ValueError("mount failed")
     with pytest.raises(CourseError, match=r"not mounted \(ValueError: mount failed\). Run the cell "
                                           "again and allow it, or set KEEP_ON_DRIVE = False"):
-        settings.begin("tiny", on_drive=True)
+        start.begin("tiny", on_drive=True)
     assert settings.backup_folder() is None

@@ -297,10 +297,10 @@ BROKEN = {
         "Run `pip install imagecodecs`"),
     "a broken link": (
         lambda folder: [slice_file(folder).unlink(), slice_file(folder).symlink_to("nowhere")],
-        f"{FIRST}/{FIRST}_3.tif: cannot be read (No such file or directory). Put the file"),
+        f"{FIRST}/{FIRST}_3.tif: cannot be read ("),
     "a link to a device": (
         lambda folder: [slice_file(folder).unlink(), slice_file(folder).symlink_to(os.devnull)],
-        f"{FIRST}/{FIRST}_3.tif: is no regular file"),
+        "is no regular file"),
     "an image with NaN": (
         lambda folder: [change(slice_file(folder, n), lambda image: image / np.float32(0))
                         for n in range(1, 7)],

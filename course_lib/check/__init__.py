@@ -13,10 +13,10 @@ def _public() -> dict:
     """Import the lessons' checkers; give all that this package offers, by name."""
     files = {module.name: importlib.import_module(f"{__name__}.{module.name}")
              for module in pkgutil.iter_modules(__path__)}
-    forecasts, record, lessons = files["forecasts"], files["record"], files["lessons"]
-    return {**record.CHECKERS, "enough_patients": lessons.enough_patients,
-            "forecast": forecasts.forecast, "outcome": forecasts.outcome,
-            "summary": record.summary}
+    forecasts, record = files["forecasts"], files["record"]
+    return {**record.CHECKERS, "enough_patients": files["lessons"].enough_patients,
+            "forecast": forecasts.forecast, "is_installed": files["extras"].is_installed,
+            "outcome": forecasts.outcome, "summary": record.summary}
 
 
 def __getattr__(name: str):

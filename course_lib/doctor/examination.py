@@ -9,36 +9,32 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 
 from course_lib import settings
+from course_lib.check.lessons import LESSONS
 from course_lib.doctor import installation, machine
 from course_lib.doctor.report import Line, Report
 from course_lib.errors import CourseError
 
-# What a lesson takes, measured on two CPU cores (docs/results.md); gpu is an estimate.
-MINUTES = {"00": {"tiny": 0.5, "cpu": 0.9, "gpu": 1.0},
-           "01": {"tiny": 0.4, "cpu": 2.0, "gpu": 3.0},
-           "02": {"tiny": 0.3, "cpu": 1.0, "gpu": 2.0},
-           "03": {"tiny": 0.5, "cpu": 3.1, "gpu": 8.0}}
-# What seconds_per_step gives on the machine of MINUTES, two threads, nothing else running. To
-# measure it: python -c "from course_lib import doctor; print(doctor.seconds_per_step())"
+# What seconds_per_step gives where the minutes in check/lessons.py were measured, two threads,
+# nothing else running: python -c "from course_lib import doctor; print(doctor.seconds_per_step())"
 PROBE_SECONDS = 0.064
 TRAINING_SHARE = 0.7    # of a lesson; on real data, 152 of lesson 03's 217 s (docs/results.md)
 
 
 def seconds_per_step() -> float:
-    """Seconds of a small training step on this machine's device; see probe."""
+    """Time a small training step on this machine's device; see probe."""
     from course_lib.doctor import probe
 
     return probe.seconds_per_step(settings.device())
 
 
 def busy() -> bool:
-    """Whether far more runs than there are processors; False where the system does not say."""
+    """Tell whether far more runs than there are processors; False where the system does not say."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0
     return load > 1.5 * (os.cpu_count() or 1)        # one training alone is a load of 1 each
 
 
 def expected_minutes(profile: str, seconds: float) -> dict[str, float]:
-    """Minutes of each lesson here.
+    """Reckon the minutes of each lesson here.
 
     A slower machine is slower in everything, a faster device only in training. The gpu profile's
     are estimates, and stay as they are.
@@ -48,12 +44,12 @@ def expected_minutes(profile: str, seconds: float) -> dict[str, float]:
     """
     slower = seconds / PROBE_SECONDS
     factor = slower if slower > 1 else 1 - TRAINING_SHARE + TRAINING_SHARE * slower
-    return {lesson: minutes[profile] * (1 if profile == "gpu" else factor)
-            for lesson, minutes in MINUTES.items()}
+    return {lesson.number: lesson.minutes[profile] * (1 if profile == "gpu" else factor)
+            for lesson in LESSONS}
 
 
 def check_profile() -> Iterator[Line]:
-    """The profile that will be taken, and the minutes of the lessons in it."""
+    """Say which profile will be taken, and how many minutes the lessons take in it."""
     import torch
 
     device = settings.device().type
@@ -80,7 +76,7 @@ def check_profile() -> Iterator[Line]:
 
 
 def look(topic: str, check: Callable[..., Iterable[Line]], *arguments) -> list[Line]:
-    """A check's lines; if it fails itself, a line that says so: the other checks still count."""
+    """List a check's lines; where it fails itself, one that says so: the others still count."""
     lines = []
     try:
         lines.extend(check(*arguments))          # keeps what came before a failure

@@ -23,7 +23,7 @@ FRONT_ENDS = {7: (1, 2), 8: (3,)}      # ipywidgets to the jupyterlab_widgets th
 
 
 def installed(name: str) -> str | None:
-    """The version of an installed package; None where there is none."""
+    """Look up the version of an installed package; None where there is none."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -31,7 +31,7 @@ def installed(name: str) -> str | None:
 
 
 def requirements() -> dict[str, str]:
-    """Package to lowest version, as course_lib declares them; empty where it is not installed."""
+    """Map packages to lowest versions, as declared; empty where course_lib is not installed."""
     try:
         lines = importlib.metadata.requires("course-lib") or []
     except importlib.metadata.PackageNotFoundError:
@@ -41,57 +41,62 @@ def requirements() -> dict[str, str]:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """2.15.0+cu128 as (2, 15, 0), to compare."""
+    """Turn 2.15.0+cu128 into (2, 15, 0), to compare."""
     return tuple(int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:3])
 
 
 def on_colab() -> bool:
-    """Whether this is Colab, or Kaggle: there, too, the packages are tuned to each other."""
+    """Tell whether this is Colab, or Kaggle: there, too, packages are tuned to each other."""
     return installed("google-colab") is not None or settings.kaggle_working() is not None
 
 
 def in_notebook() -> bool:
-    """Whether a notebook's kernel runs this."""
+    """Tell whether a notebook's kernel runs this."""
     return "ipykernel.kernelapp" in sys.modules
 
 
 def pip(arguments: str) -> str:
-    """The command that installs into this environment, for a notebook or a terminal."""
+    """Write the command that installs into this environment, for a notebook or a terminal."""
     if in_notebook():
         return f"%pip install {arguments}"
-    python = Path(sys.executable)
-    python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
-    quoted = f'"{python}"' if " " in str(python) else python
-    return f"{quoted} -m pip install {arguments}"
+    return f"{in_command(sys.executable)} -m pip install {arguments}"
+
+
+def in_command(path: str | Path) -> str:
+    """Write a path for a command: from the working folder where it lies there, else from ~."""
+    here = settings.working_folder()
+    path = Path(path)
+    text = str(path.relative_to(here)) if path.is_relative_to(here) else settings.show_path(path)
+    return f'"{text.replace("~/", "$HOME/", 1)}"' if " " in text else text    # quoted, ~ is a name
 
 
 def reinstall(arguments: str) -> str:
-    """As `pip`; on Colab, what brings its own packages back."""
+    """Write as `pip` does; on Colab, what brings its own packages back."""
     return FRESH_RUNTIME if on_colab() else pip(arguments)
 
 
 def variable(name: str, value: str) -> str:
-    """The command that sets an environment variable, for a notebook or a terminal."""
+    """Write the command that sets an environment variable, for a notebook or a terminal."""
     if in_notebook():
         return f"%env {name}={value}"
     return f"{'set' if os.name == 'nt' else 'export'} {name}={value}"
 
 
 def first_line(error: Exception | str) -> str:
-    """The first line of an error, or its name where it has no words."""
+    """Take the first line of an error, or its name where it has no words."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def package(name: str) -> Line:
-    """Whether a package is here, as new as course_lib declares, and the one that is loaded."""
-    found, lowest = installed(name), requirements().get(name, "0")
-    if found and numbers(found) >= numbers(lowest):
-        loaded = getattr(sys.modules.get(name), "__version__", found)
-        if numbers(loaded) != numbers(found):
-            return Line("WARN", name, f"{found} is installed, but {loaded} is loaded",
+    """Check that a package is here, as new as course_lib declares, and the one that is loaded."""
+    version, lowest = installed(name), requirements().get(name, "0")
+    if version and numbers(version) >= numbers(lowest):
+        loaded = getattr(sys.modules.get(name), "__version__", version)
+        if numbers(loaded) != numbers(version):
+            return Line("WARN", name, f"{version} is installed, but {loaded} is loaded",
                         "restart the kernel")
-        return Line("OK", name, found)
-    text = found or "not installed"
+        return Line("OK", name, version)
+    text = version or "not installed"
     text += f"; the course needs {lowest} or newer" if lowest != "0" else ""
     if on_colab() and name in COLABS_OWN:        # it may work all the same, and pip would break it
         return Line("WARN", name, f"{text}. It is Colab's own, so install no other", OTHER_RUNTIME)
@@ -100,32 +105,36 @@ def package(name: str) -> Line:
 
 
 def check_environment() -> Iterator[Line]:
-    """Whether the packages lie in an environment of their own, and in the right one."""
+    """Check that the packages lie in an environment of their own, and in the right one."""
     prefix, home = Path(sys.prefix), settings.checkout()
     ours = home / ".venv" if home else None
+    above = os.path.relpath(home) if home else "."           # the checkout lies at or above us
+    go_there = "" if above == "." else f"cd {above} && "
     activate = r".venv\Scripts\activate" if os.name == "nt" else "source .venv/bin/activate"
     who = "the kernel's Python" if in_notebook() else "this Python"
     if on_colab():
         yield Line("OK", "environment", "Colab's own, fresh in every session")
     elif ours and (ours / "pyvenv.cfg").is_file() and ours.resolve() != prefix.resolve():
-        yield Line("WARN", "environment", f"{who} is {sys.executable}, not the one in {ours}",
-                   f'cd "{home}" && {activate}')
+        yield Line("WARN", "environment", f"{who} is {settings.show_path(sys.executable)}, not "
+                   f"the course's own, {settings.show_path(ours)}", f"{go_there}{activate}")
     elif (prefix / "conda-meta").is_dir() and not (prefix / "condabin").is_dir():
-        yield Line("OK", "environment", f"conda, {prefix}")
+        yield Line("OK", "environment", f"conda, {settings.show_path(prefix)}")
     elif sys.prefix != sys.base_prefix:
-        yield Line("OK", "environment", f"venv, {prefix}")
+        yield Line("OK", "environment", f"venv, {settings.show_path(prefix)}")
     else:
-        yield Line("WARN", "environment", f"{who} ({prefix}) is shared with other projects",
-                   f"cd {home} && make course" if home else f"python -m venv .venv && {activate}")
+        yield Line("WARN", "environment", f"{who} ({settings.show_path(prefix)}) is shared "
+                   "with other projects", f"{go_there}make course" if home else
+                   f"python -m venv .venv && {activate}")
     jupyter = shutil.which("jupyter")
     if jupyter and not on_colab() and not in_notebook() and (
             Path(jupyter).parent.resolve() != Path(sys.executable).parent.resolve()):
-        yield Line("WARN", "jupyter", f"the command jupyter is another environment's ({jupyter}), "
-                   "and its notebooks would run there", f'"{sys.executable}" -m jupyter lab')
+        yield Line("WARN", "jupyter", f"the command jupyter is another environment's "
+                   f"({settings.show_path(jupyter)}), and its notebooks would run there",
+                   f"{in_command(sys.executable)} -m jupyter lab")
 
 
 def check_python() -> Iterator[Line]:
-    """Whether this is one of the Pythons that the course is tested on."""
+    """Check that this is one of the Pythons that the course is tested on."""
     version, known = platform.python_version(), (3, 11) <= sys.version_info[:2] <= (3, 13)
     if known:
         yield Line("OK", "python", version)
@@ -137,20 +146,20 @@ def check_python() -> Iterator[Line]:
 
 
 def check_packages() -> Iterator[Line]:
-    """numpy and ipykernel by name; of the rest, what is wrong by name."""
+    """Check numpy and ipykernel by name; of the rest, name what is wrong."""
     names = list(requirements())
     if not names:
         yield Line("WARN", "course_lib", "is not installed and runs from its folder, so what it "
-                   "needs is not known", pip(f"-e {Path(__file__).parents[2]}"))
+                   "needs is not known", pip(f"-e {in_command(Path(__file__).parents[2])}"))
     yield from map(package, ("numpy", "ipykernel"))
-    told = {"torch", "numpy", "ipywidgets", "tensorboard", *(NOT_ON_COLAB if on_colab() else ())}
-    others = [package(name) for name in names if name not in told]
+    named = {"torch", "numpy", "ipywidgets", "tensorboard", *(NOT_ON_COLAB if on_colab() else ())}
+    others = [package(name) for name in names if name not in named]
     yield from (line for line in others if line.mark != "OK")
     yield Line("OK", "packages", f"{sum(line.mark == 'OK' for line in others)} others are here")
 
 
 def check_widgets() -> Iterator[Line]:
-    """ipywidgets and what draws them in JupyterLab: versions that do not fit show nothing."""
+    """Check ipywidgets and what draws them in JupyterLab; what does not fit shows nothing."""
     line = package("ipywidgets")
     major, front = numbers(line.text)[:1], installed("jupyterlab_widgets")
     if line.mark != "OK":
@@ -170,7 +179,7 @@ def check_widgets() -> Iterator[Line]:
 
 
 def check_tensorboard() -> Iterator[Line]:
-    """tensorboard below 2.21 needs pkg_resources, which left setuptools with version 82."""
+    """Check tensorboard; below 2.21 it needs pkg_resources, which left setuptools in version 82."""
     line, tools = package("tensorboard"), installed("setuptools")
     if line.mark != "OK":
         yield line
@@ -183,7 +192,7 @@ def check_tensorboard() -> Iterator[Line]:
 
 
 def torch_error() -> str:
-    """Why torch does not load; "" where it does."""
+    """Say why torch does not load; "" where it does."""
     try:
         import torch  # noqa: F401
     except Exception as error:                   # a missing system library is an OSError, or worse
@@ -192,7 +201,7 @@ def torch_error() -> str:
 
 
 def check_torch() -> Iterator[Line]:
-    """Whether torch is here, new enough, and loads."""
+    """Check that torch is here, new enough, and loads."""
     error = torch_error()
     if installed("torch") and error:
         yield Line("FIX", "torch", f"does not load ({error}), so device, profile and minutes are "

@@ -10,12 +10,15 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
 
 from course_lib import settings
 from course_lib.doctor.installation import first_line, on_colab, reinstall, variable
 from course_lib.doctor.report import Line
+from course_lib.errors import CourseError
+from course_lib.files import can_write, nearest_folder
 
 # Below these: WARN. 40 real patients at 256 px are prepared in 1.3 GB; the whole set's arrays
 # take 2 GB of disk. What the gpu profile takes of a GPU is not measured yet.
@@ -27,7 +30,7 @@ FAR_AWAY = "https://www.kaggle.com"    # where the real data come from
 
 
 def nvidia() -> tuple[list[str], str]:
-    """Cards, as "NVIDIA L4, driver 570.1", and the complaint of the driver's own tool, if any."""
+    """List cards, as "NVIDIA L4, driver 570.1", and the complaint of the driver's tool, if any."""
     try:
         done = subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version",
                                "--format=csv,noheader"], capture_output=True, text=True, timeout=5)
@@ -41,7 +44,7 @@ def nvidia() -> tuple[list[str], str]:
 
 
 def check_gpu() -> Iterator[Line]:
-    """Driver and CUDA, as torch sees them."""
+    """Compare driver and CUDA with what torch sees of them."""
     import torch
 
     cards, complaint = nvidia()
@@ -75,38 +78,40 @@ def check_gpu() -> Iterator[Line]:
 
 
 def check_step() -> Iterator[Line]:
-    """One small training step on the device, then as training does it, beside the CPU's float32."""
+    """Take a small training step on the device, plainly and as training does it, and on the CPU."""
     import torch
 
+    from course_lib.compute import PLAIN
     from course_lib.doctor import probe
 
-    device, plain = settings.device(), ("contiguous", "float32")
-    chosen, reference = probe.training_settings(device), probe.one_step(torch.device("cpu"))
-    right, told = f"The CPU's loss in float32 is {reference.loss:.4f}", []
-    for layout, precision in {chosen} if device.type == "cpu" else dict.fromkeys((plain, chosen)):
-        what = f"{device.type} {layout} {precision}"
+    device = settings.device()
+    chosen, reference = probe.usual_compute(device), probe.one_step(torch.device("cpu"))
+    chosen = replace(chosen, resident=False)             # as PLAIN; a probe's data are nothing
+    right, results = f"The CPU's loss in float32 is {reference.loss:.4f}", []
+    for compute in {chosen} if device.type == "cpu" else dict.fromkeys((PLAIN, chosen)):
+        what = f"{device.type} {compute.layout} {compute.precision}"
         try:
-            step = probe.one_step(device, layout, precision)
+            step = probe.one_step(device, compute)
         except Exception as error:               # no kernel for this card, no memory, no such layer
             yield Line("FIX", "step", f"a training step fails ({what}): {first_line(error)}",
                        reinstall("--upgrade torch torchvision"))
             return
-        told.append(f"{what}: loss {step.loss:.4f}, a layer's change "
-                    f"{100 * probe.distances(step, reference)[1]:.0f} % off at most "
-                    f"(limit {100 * probe.TOLERANCE[precision][1]:.0f})")
-        if not probe.agrees(step, reference, precision):
-            cure = ("do not train on this device with this torch" if (layout, precision) == plain
-                    else "train with TrainConfig(layout='contiguous', precision='float32')")
-            yield Line("FIX", "step", f"WRONG RESULTS. {right}, but {told[-1]}. Until this is "
+        results.append(f"{what}: loss {step.loss:.4f}, a layer's change "
+                       f"{100 * probe.distances(step, reference)[1]:.0f} % off at most "
+                       f"(limit {100 * probe.TOLERANCE[compute.precision][1]:.0f})")
+        if not probe.agrees(step, reference, compute.precision):
+            cure = ("do not train on this device with this torch" if compute == PLAIN else
+                    "train with compute=Compute(layout='contiguous', precision='float32')")
+            yield Line("FIX", "step", f"WRONG RESULTS. {right}, but {results[-1]}. Until this is "
                        f"mended, {cure}",
                        reinstall("--upgrade torch torchvision"))
             return
     alone = "no other device to compare. " if device.type == "cpu" else ""
-    yield Line("OK", "step", f"{alone}{right}; {'; '.join(told)}")
+    yield Line("OK", "step", f"{alone}{right}; {'; '.join(results)}")
 
 
 def memory_gb() -> tuple[float | None, float | None]:
-    """Main memory that is free, and all of it; None for what the system does not say."""
+    """Look up main memory: what is free, and all; None for what the system does not say."""
     try:
         text = MEMINFO.read_text(encoding="ascii")
         free, total = (int(re.search(rf"{name}:\s+(\d+) kB", text)[1]) / 2**20
@@ -121,7 +126,7 @@ def memory_gb() -> tuple[float | None, float | None]:
 
 
 def check_memory() -> Iterator[Line]:
-    """Free main memory."""
+    """Look for free main memory."""
     free, total = memory_gb()
     text = ("not known" if total is None else f"{total:.1f} GB in all, free not known"
             if free is None else f"{free:.1f} of {total:.1f} GB free")
@@ -133,7 +138,7 @@ def check_memory() -> Iterator[Line]:
 
 
 def check_gpu_memory() -> Iterator[Line]:
-    """Free memory of a CUDA device; nothing where there is none."""
+    """Look for free memory of a CUDA device; says nothing where there is none."""
     import torch
 
     if settings.device().type == "cuda":
@@ -145,19 +150,36 @@ def check_gpu_memory() -> Iterator[Line]:
 
 
 def check_folders() -> Iterator[Line]:
-    """Whether prepared data and runs can be written, and how much room they have."""
-    from course_lib.data.cache import can_write
-
-    for topic, folder in (("cache", settings.cache_folder()), ("runs", settings.runs_folder())):
-        cure = variable(f"COURSE_{topic.upper()}", "<a folder of yours>")
-        there = next(path for path in (folder.absolute(), *folder.absolute().parents)
-                     if os.path.exists(path))    # looking makes no folders
-        if not can_write(there):
-            yield Line("FIX", topic, f"{folder} cannot be written to", cure)
+    """Look whether the folders of data, cache, runs and backup can be used, and have room."""
+    for topic, name, choose in (("data", "DATA", settings.data_folder),
+                                ("cache", "CACHE", settings.cache_folder),
+                                ("runs", "RUNS", settings.runs_folder),
+                                ("backup", "KEEP", settings.backup_folder)):
+        cure = variable(f"COURSE_{name}", "<a folder of yours>")
+        try:
+            folder = choose()
+        except CourseError as error:
+            yield Line("FIX", topic, str(error), cure)
             continue
-        free = shutil.disk_usage(there).free / 2**30
-        mark = "FIX" if free < FULL_DISK_GB else "WARN" if free < DISK_GB else "OK"
-        yield Line(mark, topic, f"{folder}, {free:.1f} GB free", "" if mark == "OK" else cure)
+        if folder:
+            yield check_folder(topic, folder, cure)
+
+
+def check_folder(topic: str, folder: Path, cure: str) -> Line:
+    """Look at one folder; nothing is made. Data may lie where nothing can be written."""
+    shown, there = settings.show_path(folder), nearest_folder(folder)
+    problem = settings.why_unusable(folder)
+    if problem:                                          # of a backup: it may be mounted later
+        return Line("WARN", topic, f"{shown} cannot be used now: {problem}", cure)
+    if topic == "data":
+        if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
+            return Line("FIX", topic, f"{shown} cannot be read", cure)
+        return Line("OK", topic, shown if folder.is_dir() else f"{shown}, not there yet")
+    if not can_write(there):
+        return Line("FIX", topic, f"{shown} cannot be written to", cure)
+    free = shutil.disk_usage(there).free / 2**30
+    mark = "FIX" if free < FULL_DISK_GB else "WARN" if free < DISK_GB else "OK"
+    return Line(mark, topic, f"{shown}, {free:.1f} GB free", "" if mark == "OK" else cure)
 
 
 def reach(answers: list[bool]) -> None:
@@ -173,7 +195,7 @@ def reach(answers: list[bool]) -> None:
 
 
 def check_network(thread: threading.Thread, answers: list[bool]) -> Iterator[Line]:
-    """What `reach`, running in a thread, has found by now."""
+    """Say whether `reach`, running in a thread, has had an answer by now."""
     thread.join(WAIT)
     yield Line("OK", "network", f"{FAR_AWAY} answers") if answers else Line(
         "WARN", "network", f"{FAR_AWAY} does not answer. The simulated twin needs no network; the "

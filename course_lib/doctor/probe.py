@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import torch
 
-from course_lib import losses, models, predict
-from course_lib.train.config import TrainConfig, choose_layout_and_precision
+from course_lib import losses, models
+from course_lib.compute import PLAIN, Compute
+from course_lib.train import training_step
 
 # How far a step may lie from the CPU's float32, relative to it: in loss, and in the worst layer's
 # change. On a CPU rounding gives 0.0001, 0.44 and 0.16 in that layer; a layer that does not learn
@@ -22,7 +23,7 @@ TOLERANCE = {"float32": (0.01, 0.4), "bfloat16": (0.05, 0.8), "float16": (0.05, 
 
 @dataclass(frozen=True)
 class Step:
-    """What one training step gave.
+    """One training step's outcome.
 
     Attributes:
         loss: before the step.
@@ -34,9 +35,9 @@ class Step:
     changes: list[torch.Tensor]
 
 
-def small_training(device: torch.device, layout: str, precision: str, size: int,
+def small_training(device: torch.device, compute: Compute, size: int,
                    batch_size: int) -> tuple[torch.nn.Module, Callable[[], float]]:
-    """A U-Net of 8 features, and a function that trains it for a step and returns the loss.
+    """Make a U-Net of 8 features, and a function that trains it for a step and returns the loss.
 
     Weights and data are the same in every call; the reader's random numbers are left alone. The
     optimizer is plain SGD: Adam's first step is a sign, and would make much of rounding.
@@ -50,39 +51,36 @@ def small_training(device: torch.device, layout: str, precision: str, size: int,
         image = torch.randn(batch_size, 3, size, size)
     target = (image[:, :1] > 1).to(device)               # bright in the first channel
     image = image.to(device)
-    model.to(device, memory_format=predict.memory_format(model, layout)).train()
+    model.to(device, memory_format=compute.memory_format(model)).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    scaler = torch.amp.GradScaler(device.type, init_scale=1024.0, enabled=precision == "float16")
+    scaler = torch.amp.GradScaler(device.type, init_scale=1024.0,
+                                  enabled=compute.precision == "float16")
     loss_fn = losses.BCEDice()
 
     def step() -> float:
-        with predict.autocast(device, precision):
-            logits = model(image)
-        loss = loss_fn(logits, target)
-        optimizer.zero_grad()
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
+        loss = training_step(model, image, target, loss_fn=loss_fn, optimizer=optimizer,
+                             scaler=scaler, compute=compute)
         return loss.item()                               # waits for a GPU
 
     return model, step
 
 
 def kernels(model: torch.nn.Module) -> list[torch.Tensor]:
-    """A copy of each layer's kernels, on the CPU."""
+    """Copy each layer's kernels to the CPU."""
     return [weight.detach().cpu().clone() for weight in model.parameters() if weight.ndim > 1]
 
 
-def one_step(device: torch.device, layout: str = "contiguous", precision: str = "float32") -> Step:
-    """One step on four images of 64 x 64 pixels."""
-    model, step = small_training(device, layout, precision, size=64, batch_size=4)
+def one_step(device: torch.device, compute: Compute = PLAIN) -> Step:
+    """Take one step on four images of 64 x 64 pixels."""
+    model, step = small_training(device, compute, size=64, batch_size=4)
     before = kernels(model)
     loss = step()
     return Step(loss, [new - old for new, old in zip(kernels(model), before, strict=True)])
 
 
 def distances(step: Step, reference: Step) -> tuple[float, float]:
-    """How far a step lies from another, relative to that: in loss, and in the worst layer."""
+    """Measure how far a step lies from another, relative to that: in loss, and in the worst layer.
+    """
     layers = [((new - old).norm() / old.norm()).item()
               for new, old in zip(step.changes, reference.changes, strict=True)]
     worst = max(layers, key=lambda distance: (math.isnan(distance), distance))
@@ -90,23 +88,23 @@ def distances(step: Step, reference: Step) -> tuple[float, float]:
 
 
 def agrees(step: Step, reference: Step, precision: str) -> bool:
-    """Whether a step in this precision is the reference's, but for rounding; NaN never is."""
+    """Tell whether a step in this precision is the reference's, but for rounding; NaN never is."""
     return all(distance <= limit for distance, limit
                in zip(distances(step, reference), TOLERANCE[precision], strict=True))
 
 
-def training_settings(device: torch.device) -> tuple[str, str]:
-    """Layout and precision that `train.fit` takes for a 2D U-Net on this device."""
-    return choose_layout_and_precision(models.UNet(3, 1, features=8), TrainConfig(epochs=1), device)
+def usual_compute(device: torch.device) -> Compute:
+    """Choose what `train.fit` chooses for a 2D U-Net on this device."""
+    return Compute().resolve(models.UNet(3, 1, features=8), device, size=0)
 
 
 def seconds_per_step(device: torch.device, at_most: float = 2.5) -> float:
-    """Seconds of the fastest of 3 to 20 steps, eight images of 96 x 96 pixels, as training does.
+    """Time the fastest of 3 to 20 steps on eight images of 96 x 96 pixels, as training does them.
 
     Args:
         at_most: seconds for all but the first three, after one that does not count.
     """
-    _, step = small_training(device, *training_settings(device), size=96, batch_size=8)
+    _, step = small_training(device, usual_compute(device), size=96, batch_size=8)
     step()
     took, start = [], time.perf_counter()
     while len(took) < 3 or (len(took) < 20 and time.perf_counter() - start < at_most):

@@ -4,7 +4,8 @@ import html
 from dataclasses import dataclass
 from textwrap import fill
 
-MARKS = {"OK": "#009E73", "WARN": "#E69F00", "FIX": "#D55E00"}    # and their colours in a notebook
+from course_lib.tables import Table
+
 ADVICE = (
     "Why an environment of its own: other projects want other versions of the same packages.\n"
     "In a folder of its own nothing else can break, and deleting the folder undoes all of it.",
@@ -38,11 +39,11 @@ class Report:
 
     @property
     def fixes(self) -> list[Line]:
-        """The lines without which a part of the course will not run."""
+        """List the lines without which a part of the course will not run."""
         return [line for line in self.lines if line.mark == "FIX"]
 
     def summary(self) -> str:
-        """How many lines of each mark, in one sentence."""
+        """Count the lines of each mark, in one sentence."""
         fix, warn, fine = (sum(line.mark == mark for line in self.lines)
                            for mark in ("FIX", "WARN", "OK"))
         return f"{fix} to fix, {warn} to look at, {fine} fine."
@@ -58,11 +59,7 @@ class Report:
         return "\n".join([*blocks, self.summary(), "", *ADVICE])
 
     def _repr_html_(self) -> str:
-        rows = ""
-        for line in self.lines:
-            topic, text, command = map(html.escape, (line.topic, line.text, line.command))
-            rows += (f'<tr><td style="color:{MARKS[line.mark]}"><b>{line.mark}</b></td>'
-                     f'<td style="text-align:left">{topic}</td><td style="text-align:left">{text}'
-                     f"{f'<br><code>{command}</code>' if command else ''}</td></tr>")
+        table = Table({"": line.mark, "what": line.topic, "as it is": line.text,
+                       "mend it with": line.command} for line in self.lines)
         advice = "".join(f"<p>{html.escape(text)}</p>" for text in ADVICE).replace("\n", "<br>")
-        return f"<table>{rows}</table><p>{self.summary()}</p>{advice}"
+        return f"{table._repr_html_()}<p>{self.summary()}</p>{advice}"
