@@ -46,10 +46,12 @@ lint: .venv/test
 notebooks: .venv/course
 	$(BIN)/python lessons/build.py
 
-# Removes what was made here, but never data/, runs/ or my-course/.
+# Removes what was made here, but never data/, runs/, my-course/ or build/course-*: trainings lie there.
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .venv *.egg-info .pytest_cache .ruff_cache
+	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name 'course-*' -exec rm -rf {} +
+	find . \( -path ./data -o -path ./runs -o -path ./my-course -o -path ./build \) -prune -o \
+	  -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \

@@ -3,6 +3,8 @@
 A target left at 0 and 255 makes overlap losses negative; `train.fit` refuses it before it starts.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -70,3 +72,21 @@ class BCEDice(nn.Module):
 
 
 LOSSES = {"BCE": BCE, "SoftDice": SoftDice, "BCEDice": BCEDice}      # to rebuild a run
+
+
+def weigh_levels(loss_fn: Callable, logits: torch.Tensor | list[torch.Tensor],
+                 target: torch.Tensor) -> torch.Tensor:
+    """Compute the loss; of a list of logits, finest first (deep supervision), the weighted mean.
+
+    Each level counts half of the one before, against the target at its size (nearest voxel).
+    Source: nnU-Net (Isensee et al. 2021, doi:10.1038/s41592-020-01008-z), which also leaves out
+    the coarsest level.
+    """
+    if isinstance(logits, torch.Tensor):
+        return loss_fn(logits, target)
+    weights = [0.5 ** level for level in range(len(logits))]
+    parts = [weight * loss_fn(part, target if part.shape[2:] == target.shape[2:] else
+                              functional.interpolate(target.float(), part.shape[2:]).to(
+                                  target.dtype))
+             for weight, part in zip(weights, logits, strict=True)]
+    return sum(parts) / sum(weights)

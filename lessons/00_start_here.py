@@ -1,10 +1,4 @@
 # %% [markdown] tags=["title"]
-# # 00 · Start here
-#
-# **After this you can** see a brain tumour outlined by a network that you trained yourself, find
-# your way around the course, and say what your machine can do.
-#
-# **Minutes:** 5 to read; to run, about 1 on a laptop (measured: see the README's lesson map).
 # Nothing is downloaded, no account is needed.
 #
 # Press *Run → Run All Cells* now, and read while it works.
@@ -40,7 +34,7 @@ print(f"{patient.name}: {patient.image.shape[0]} slices of {patient.image.shape[
       f"{patient.image.shape[3]} channels")
 
 # %%
-middle = int(patient.target.sum(axis=(1, 2)).argmax())          # the slice with most tumour
+middle = show.most_marked(patient.target)                       # the slice with most tumour
 channels = [patient.image[middle, :, :, c] for c in range(3)]
 sequences = ["T1", "FLAIR", "T1 after contrast agent"]
 show.contact_sheet(channels, targets=[None, patient.target[middle], None], titles=sequences,
@@ -79,7 +73,7 @@ torch.manual_seed(SEED)
 model = models.UNet(in_channels=3, out_channels=1, features=FEATURES)
 config = train.TrainConfig(epochs=EPOCHS, batch_size=8, learning_rate=3e-3, optimizer="adamw",
                            weight_decay=1e-2, schedule="cosine", seed=SEED)
-run = train.fit(model, training, validation, loss=losses.BCEDice(), augment=augment.affine(),
+run = train.fit(model, training, validation, loss=losses.BCEDice(), augment=augment.Affine(),
                 config=config, folder=settings.runs_folder() / f"00-start-{PROFILE}")
 
 # %% [markdown]
@@ -89,21 +83,17 @@ run = train.fit(model, training, validation, loss=losses.BCEDice(), augment=augm
 
 # %%
 predictor = predict.load(run.folder)                            # needs nothing but the run folder
-predictions = predict.patients(predictor, test)
+predictions = predict.predict_all(predictor, test)
 scores = predict.scores(predictions)
-mean = float(np.nanmean([row["dsc"] for row in scores]))
+mean = float(np.nanmean(scores.column("dsc")))
 print(f"{len(scores)} test patients; {time.perf_counter() - START:.0f} s since section 1 began")
 check.outcome("00-start", {"mean DSC": mean})
 
 # %%
-found = [predictions[name] for name in split.test]
-most = [int(p.target.sum(axis=(1, 2)).argmax()) for p in found]
-show.contact_sheet([p.image[s, :, :, 1] for p, s in zip(found, most, strict=True)],
-                   [p.mask[s] for p, s in zip(found, most, strict=True)],
-                   [p.target[s] for p, s in zip(found, most, strict=True)],
-                   titles=[f"{p.patient}\nDSC {metrics.dsc(p.mask, p.target):.3f}" for p in found],
-                   columns=len(found), alt="Test patients, the slice with most tumour: target "
-                                           "solid blue, prediction dashed orange.")
+titles = [f"{row['patient']}\nDSC {row['dsc']:.3f}" for row in scores]
+show.patient_sheet(list(predictions.values()), titles, columns=len(titles),
+                   alt="Test patients, the slice with most tumour: target solid blue, prediction "
+                       "dashed orange.")
 
 # %% [markdown]
 # Solid blue is the target, dashed orange what the network predicts for patients it has never seen.
@@ -154,8 +144,6 @@ show.curves(run.history, alt="Training of the first network.")
 # `course doctor`.
 
 # %%
-from course_lib import doctor
-
 doctor.run()
 
 # %% [markdown]

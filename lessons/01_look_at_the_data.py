@@ -1,10 +1,4 @@
 # %% [markdown] tags=["title"]
-# # 01 · Look at the data
-#
-# **After this you can** read the slices and masks of a brain scan, tell three MRI sequences apart,
-# normalise them without harm, and split patients so that a score means what its name says.
-#
-# **Minutes:** 40 to read and solve; to run, see the README's lesson map.
 # **Builds on** lesson 00, or on nothing but Python and a little PyTorch.
 
 # %% tags=["setup"]
@@ -28,6 +22,7 @@ NAME = "lgg-phantom"              # or "lgg-mri"
 PATIENTS, SIZE = {"tiny": (8, 64), "cpu": (24, 96), "gpu": (40, 128)}[PROFILE]
 folder = data.fetch(NAME, patients=PATIENTS)
 names = [path.name for path in data.find_patients(folder)]
+check.enough_patients("01", names)
 files = sorted((folder / names[0]).iterdir())
 print(*(f"{path.name:44} {path.stat().st_size:9,} bytes" for path in files[:6]), sep="\n")
 
@@ -91,7 +86,7 @@ data.verify(home)
 
 # %%
 areas = patient.target.sum(axis=(1, 2))
-ill = int(areas.argmax())
+ill = show.most_marked(patient.target)
 empty = np.flatnonzero(areas == 0)
 healthy = int(empty[np.abs(empty - ill).argmin()])             # the nearest one without tumour
 sequences = ["T1", "FLAIR", "T1 after contrast agent"]

@@ -1,10 +1,4 @@
 # %% [markdown] tags=["title"]
-# # 02 · U-Net, block by block
-#
-# **After this you can** build a U-Net from its blocks, name the shape at every level, compute why
-# 572 pixels become 388, and say what its skips bring and what it costs.
-#
-# **Minutes:** 60 to read and solve; to run, see the README's lesson map.
 # **Builds on** Python and a little PyTorch. Lesson 01 explains the data; here they are a given.
 
 # %% tags=["setup"]
@@ -46,13 +40,17 @@ print(f"{len(training)} slices to train, {len(test)} to test; image {tuple(image
 # would be pointless: the normalisation subtracts the mean, and the bias with it.
 
 # %%
-def double_conv(in_channels, out_channels, padding=1, bias=False):
-    """(B, in, H, W) to (B, out, H, W); without padding to (B, out, H - 4, W - 4)."""
+def conv_norm_act(in_channels, out_channels, padding=1, bias=False):
+    """(B, in, H, W) to (B, out, H, W); without padding to (B, out, H - 2, W - 2)."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, padding=padding, bias=bias),
-        nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True),
-        nn.Conv2d(out_channels, out_channels, 3, padding=padding, bias=bias),
         nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
+
+
+def double_conv(in_channels, out_channels, **layout):
+    """(B, in, H, W) to (B, out, H, W): twice the above."""
+    return nn.Sequential(conv_norm_act(in_channels, out_channels, **layout),
+                         conv_norm_act(out_channels, out_channels, **layout))
 
 
 ours, theirs = double_conv(3, 8), models.blocks.DoubleConv(3, 8)
@@ -201,7 +199,7 @@ class Net(nn.ModuleDict):
 ours, theirs = Net(concatenate), models.UNet(in_channels=3, out_channels=1, features=8)
 ours.load_state_dict(theirs.state_dict())                        # names and shapes must agree
 torch.testing.assert_close(ours(image), theirs(image))
-show.table([{"level": name, "channels": level.shape[1], "side": level.shape[2],
+tables.Table([{"level": name, "channels": level.shape[1], "side": level.shape[2],
              "numbers": level.numel()} for name, level in wire(ours, image, concatenate).items()])
 
 # %% [markdown]
@@ -247,7 +245,7 @@ check.parameters_by_hand(parameters_by_hand)
 # random start.
 #
 # Each step draws 16 slices (patients evenly, slices with tumour more often), turns, scales and
-# mirrors them (`affine`), and lowers a loss that adds pixel-wise error and overlap (`BCEDice`,
+# mirrors them (`Affine`), and lowers a loss that adds pixel-wise error and overlap (`BCEDice`,
 # lesson 04). The learning rate falls along a cosine.
 #
 # **Forecast.** Which mean DSC (0 no overlap, 1 perfect) does each reach on the test patients?
@@ -264,7 +262,7 @@ def train_net(join, training, steps, seed):
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for rows in torch.multinomial(training.sampling_weights(), 16 * steps, replacement=True,
                                   generator=generator).split(16):
-        seen, wanted = augment.affine()(training.images[rows], training.targets[rows], generator)
+        seen, wanted = augment.Affine()(training.images[rows], training.targets[rows], generator)
         loss = losses.BCEDice()(net(seen.float().to(DEVICE)), wanted.to(DEVICE))
         optimizer.zero_grad()
         loss.backward()
@@ -282,7 +280,7 @@ nets, small = {}, []
 for join in (nothing, add, concatenate):
     start = time.perf_counter()
     nets[join.__name__] = net = train_net(join, training, STEPS, SEED)
-    scored = predict.evaluate(predict.Predictor(net, training.geometry), test)
+    scored = predict.evaluate(predict.Predictor(net, training.preparation), test)
     small += [{"network": join.__name__, "seed": SEED} | row for row in scored]
     print(f"{join.__name__:12} {sum(weight.numel() for weight in net.parameters()):,} parameters, "
           f"{time.perf_counter() - start:.0f} s")
@@ -432,7 +430,7 @@ def best(net):
 
 
 with_skips, without = best(net), best(nets["nothing"].cpu())
-show.table([{"level": name, "edges": with_skips[name][0], "tumour": with_skips[name][1],
+tables.Table([{"level": name, "edges": with_skips[name][0], "tumour": with_skips[name][1],
              "edges, no skips": without[name][0], "tumour, no skips": without[name][1]}
             for name in with_skips])
 

@@ -1,12 +1,6 @@
 # %% [markdown] tags=["title"]
-# # 03 · The brain MRI task
-#
-# **After this you can** train a U-Net on brain MRI slices, watch, stop and resume it, score it per
-# patient, and say how much better it is than doing nearly nothing.
-#
-# **Minutes:** 20 to read; to run, 3 to 5 on two CPU cores with the twin, about 4 with 40 real
-# patients (measured: docs/results.md). **Builds on** nothing but Python and a little PyTorch;
-# lesson 00 is a shorter start.
+# **Builds on** nothing but Python and a little PyTorch; lesson 00 is a shorter start. With 40 real
+# patients it runs about 4 minutes on a laptop's CPU (docs/results.md).
 
 # %% tags=["setup"]
 
@@ -42,11 +36,13 @@ SETTINGS = {
 }[PROFILE]
 folder = data.fetch(NAME, patients=SETTINGS["patients"])
 names = [path.name for path in data.find_patients(folder)]
+check.enough_patients("03", names)
 
 # %% [markdown]
 # Files get lost and damaged on their way. Before anything rests on them, `data.verify` reads each
-# one and lists what is wrong, and the cure: masks without image, values that are no mask's, slices
-# that are missing, a patient who is there twice. `SliceDataset`, below, refuses by the same checks.
+# one and lists what is wrong, and the cure: masks without image, values that a mask cannot have,
+# slices that are missing, a patient who is there twice. `SliceDataset`, below, refuses by the same
+# checks.
 
 # %%
 data.verify(folder)
@@ -87,7 +83,7 @@ show.contact_sheet([patient.image[s, :, :, 1] for s in chosen],
 
 # %%
 test_count = 2 if PROFILE == "tiny" else 8
-batch_size, size = train.fitting_batch(SETTINGS["features"], SETTINGS["size"],
+batch_size, size = models.fitting_batch(SETTINGS["features"], SETTINGS["size"],
                                        batch_size=8 if PROFILE == "tiny" else 16)
 split = data.split_patients(names, validation=max(1, len(names) // 8), test=test_count, seed=SEED)
 start = time.perf_counter()
@@ -95,7 +91,7 @@ training, validation, test = (
     data.SliceDataset(folder, size=size, patients=part, drop_ends=False)
     for part in split)
 print(f"prepared in {time.perf_counter() - start:.1f} s")
-show.table([{"part": part, "patients": len(dataset.patients), "slices": len(dataset),
+tables.Table([{"part": part, "patients": len(dataset.patients), "slices": len(dataset),
              "slices with tumour": int((dataset.targets.sum(dim=(1, 2, 3)) > 0).sum())}
             for part, dataset in (("training", training), ("validation", validation),
                                   ("test", test))])
@@ -137,14 +133,14 @@ class FlairThreshold(torch.nn.Module):
 
 
 def mean_dsc(table):
-    return float(np.nanmean([row["dsc"] for row in table]))
+    return float(np.nanmean(table.column("dsc")))
 
 # %%
 candidates = np.arange(0.5, 4.01, 0.25)
 on_training = []
 for value in candidates:
-    logits = predict.predict_logits(FlairThreshold(value), training.images)
-    on_training.append(np.nanmean(list(predict.prepared_dsc(logits, training).values())))
+    dsc = predict.prepared_dsc(FlairThreshold(value), training)
+    on_training.append(np.nanmean(list(dsc.values())))
 best_value = float(candidates[int(np.argmax(on_training))])
 print(f"best threshold {best_value:.2f} standard deviations above the mean: "
       f"DSC {max(on_training):.3f} on the training patients")
@@ -152,7 +148,7 @@ print(f"best threshold {best_value:.2f} standard deviations above the mean: "
 # %%
 ladder = {}
 for title, value in (("all empty", np.inf), ("FLAIR threshold", best_value)):
-    baseline = predict.Predictor(FlairThreshold(value), test.geometry)
+    baseline = predict.Predictor(FlairThreshold(value), test.preparation)
     ladder[title] = predict.evaluate(baseline, test)
     print(f"{title:16} mean DSC {mean_dsc(ladder[title]):.3f}")
 empty = float((test.targets.sum(dim=(1, 2, 3)) == 0).float().mean())
@@ -168,11 +164,8 @@ print(f"{len(test.patients)} test patients; {empty:.0%} of their slices hold no 
 
 # %%
 shown = {name: baseline.patient(folder / name) for name in split.test[:4]}     # the last baseline
-slices = [int(p.target.sum(axis=(1, 2)).argmax()) for p in shown.values()]
-show.contact_sheet([p.image[s, :, :, 1] for p, s in zip(shown.values(), slices, strict=True)],
-                   [p.mask[s] for p, s in zip(shown.values(), slices, strict=True)],
-                   [p.target[s] for p, s in zip(shown.values(), slices, strict=True)],
-                   titles=list(shown), alt="What the FLAIR threshold keeps in four test patients.")
+show.patient_sheet(list(shown.values()), list(shown),
+                   alt="What the FLAIR threshold keeps in four test patients.")
 
 # %% [markdown]
 # Where the dashed line runs along the skin, the brightest large thing in the head was not the
@@ -223,7 +216,7 @@ os.environ["PATH"] = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ[
 import functools
 import signal
 
-plain = augment.chain(augment.affine(), augment.scanner())
+plain = augment.Compose([augment.Affine(), augment.Scanner()])
 seen = []
 
 
@@ -262,8 +255,8 @@ check.forecast("03-resume", {"whole epochs that are kept": None}, reason="")
 before = len(train.read_history(run_folder))
 run = train_it(plain)
 print(f"best epoch {run.best['epoch']:.0f}: validation DSC {run.best['prepared_dsc']:.3f}; "
-      f"{run.history[-1]['seconds']:.0f} s of training; {run.config['layout']}, "
-      f"{run.config['precision']}")
+      f"{run.history[-1]['seconds']:.0f} s of training; {run.config['compute']['layout']}, "
+      f"{run.config['compute']['precision']}")
 if before < config.epochs:                                # else the training was there already
     print(check.outcome("03-resume", {"whole epochs that are kept": before}))
 
@@ -289,10 +282,10 @@ show.curves(train.read_history(run_folder), alt="Training on brain MRI slices.")
 
 # %%
 predictor = predict.load(run_folder)
-predictions = predict.patients(predictor, test)
+predictions = predict.predict_all(predictor, test)
 scores = predict.scores(predictions)
-predict.write_table(run_folder / "scores.csv", scores)
-show.table(scores)
+scores.save(run_folder / "scores.csv")
+scores
 
 # %%
 chart = show.dsc_chart(scores, alt="Test patients, worst at the bottom.")
@@ -305,11 +298,11 @@ chart
 # best variant (0.9155) beats its first (0.9140) by 0.0015.
 
 # %%
-low, high = stats.bootstrap_interval([row["dsc"] for row in scores])
+low, high = stats.bootstrap_interval(scores.column("dsc"))
 ladder["U-Net"] = scores
 print(f"U-Net: mean DSC {mean_dsc(scores):.3f}, 95 % interval {low:.3f} to {high:.3f} "
-      f"({np.sum(~np.isnan([row['dsc'] for row in scores]))} patients)")
-print("worst patient:", {title: round(float(np.nanmin([row["dsc"] for row in table])), 3)
+      f"({np.sum(~np.isnan(scores.column('dsc')))} patients)")
+print("worst patient:", {title: round(float(np.nanmin(table.column("dsc"))), 3)
                          for title, table in ladder.items()})
 check.outcome("03-ladder", {title: mean_dsc(table) for title, table in ladder.items()})
 
@@ -422,7 +415,7 @@ reasons = [{"patient": row["patient"], "dsc": row["dsc"], "tumour voxels": row["
 for cause in ("tumour voxels", "FLAIR contrast"):
     rank = scipy.stats.spearmanr([row["dsc"] for row in reasons], [row[cause] for row in reasons])
     print(f"rank correlation of DSC with {cause}: {rank.statistic:+.2f}")
-show.table(reasons)
+tables.Table(reasons)
 
 # %% [markdown]
 # Read the table from the top, worst first. *Predicted* far below *tumour voxels* is a miss; far

@@ -256,7 +256,7 @@ def lesson_table() -> str:
 
 def make_readme() -> str:
     """Put the table of lessons into README, between its two marks."""
-    begin, end = "<!-- lessons: made by lessons/build.py -->\n", "\n<!-- end of lessons -->"
+    begin, end = "<!-- lessons: made by lessons/build.py -->\n\n", "\n\n<!-- end of lessons -->"
     before, _, rest = README.read_text(encoding="utf-8").partition(begin)
     return f"{before}{begin}{lesson_table()}{end}{rest.partition(end)[2]}"
 

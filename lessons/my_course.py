@@ -11,7 +11,7 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
-from course_lib.data.cache import write_atomically
+from course_lib.files import write_atomically
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 NOTEBOOKS, MINE = CHECKOUT / "notebooks", CHECKOUT / "my-course"
@@ -19,6 +19,7 @@ MADE_FROM = ".made-from.json"        # in my-course/: name to checksum of what i
 
 
 def checksum(path: Path) -> str:
+    """Checksum a file."""
     return sha256(path.read_bytes()).hexdigest()
 
 
@@ -28,7 +29,7 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def read_record(record: Path) -> dict[str, str]:
-    """What each copy was made from; nothing where the record is missing or damaged."""
+    """Read what each copy was made from; nothing where the record is missing or damaged."""
     try:
         return dict(json.loads(record.read_text("utf-8")))
     except (FileNotFoundError, ValueError, TypeError):
@@ -58,20 +59,20 @@ def update(again: str | None = None) -> list[str]:
     if again and not any(path.name.startswith(f"{again}_") for path in originals):
         sys.exit(f"there is no lesson {again}: choose from "
                  f"{' '.join(path.name[:2] for path in originals)}")
-    told = []
+    notes = []
     for original in originals:
         copy = MINE / original.name
         if again and original.name.startswith(f"{again}_") and copy.exists():
-            told.append(f"{copy.name} begins again; the old one is {set_aside(copy).name}")
+            notes.append(f"{copy.name} begins again; the old one is {set_aside(copy).name}")
         if not copy.exists():
             replace(copy, original.read_bytes())
             made_from[copy.name] = checksum(original)
         elif checksum(original) not in (made_from.get(copy.name), checksum(copy)):
             what = "a newer" if copy.name in made_from else "another"
-            told.append(f"there is {what} {copy.name}; yours stays as it is, and "
+            notes.append(f"there is {what} {copy.name}; yours stays as it is, and "
                         f"`make again LESSON={copy.name[:2]}` takes that one")
     replace(record, json.dumps(made_from, indent=1).encode())
-    return told
+    return notes
 
 
 def main() -> None:

@@ -17,7 +17,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from string import Template
 
@@ -25,27 +24,35 @@ import nbformat
 from PIL import Image
 
 import course_lib
-from course_lib.doctor import MINUTES
+from course_lib.check.lessons import LESSONS, Lesson
 from course_lib.errors import CourseError
+from course_lib.files import write_atomically
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = CHECKOUT / "notebooks"
 RECORD = "run.json"                 # what run.py leaves beside the notebooks it executed
 PICTURES_MB = 12                    # on the page of pictures; lessons have theirs besides
 INLINE = re.compile(r'<img src="data:image/(png|gif);base64,([^"]+)"')
 
 
-def write_record(output: Path, lessons: dict[str, dict], profile: str) -> None:
-    """Say beside the executed notebooks what was run: the lesson map is made from it.
+def write_record(output: Path, record: dict) -> None:
+    """Write down beside the executed notebooks what was run: the lesson map is made from it.
 
     Args:
         output: build/course-<date>-<time>.
-        lessons: stem of the notebook to seconds and error (a line, or None).
-        profile: they were run in.
+        record: plan (profile, lessons, code), date, lessons (stem of the notebook to seconds and
+            error: a line, or None), finished.
     """
-    (output / RECORD).write_text(json.dumps(
-        {"profile": profile, "date": time.strftime("%Y-%m-%d"),
-         "lessons": lessons}, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(record, indent=1) + "\n"
+    write_atomically(output / RECORD, lambda file: file.write(text.encode()))
+
+
+def read_record(output: Path) -> dict | None:
+    """Read what was run; None where there is no record, or it is another version's."""
+    try:
+        record = json.loads((output / RECORD).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if {"plan", "date", "lessons", "finished"} <= record.keys() else None
 
 
 def make_still(node: nbformat.NotebookNode) -> None:
@@ -69,66 +76,57 @@ def picture(data: bytes, kind: str, images: Path) -> str:
 
 
 def take_pictures_out(node: nbformat.NotebookNode, images: Path) -> None:
-    """Pictures that lie inside of outputs become files: a page opens before they are loaded."""
+    """Make files of the pictures inside outputs: a page opens before they are loaded."""
     for cell in node.cells:
         for data in (output.get("data", {}) for output in cell.get("outputs", [])):
             if "text/html" in data:
                 data["text/html"] = INLINE.sub(
-                    lambda found: picture(base64.b64decode(found[2]), found[1], images),
+                    lambda match: picture(base64.b64decode(match[2]), match[1], images),
                     data["text/html"])
 
 
 def keep_inside(node: nbformat.NotebookNode, there: set[str]) -> None:
-    """Links to lessons that were not run and pictures from the web (badges) become their words."""
+    """Replace links to lessons that were not run, and pictures from the web (badges), by words."""
     for cell in node.cells:
         if cell.cell_type == "markdown":
             text = re.sub(r"!\[([^\]]*)\]\(https?:[^)]*\)", r"\1", cell.source)
             cell.source = re.sub(
                 r"\[([^\]]+)\]\((\w+\.ipynb)\)",
-                lambda found: found[0] if found[2] in there else found[1], text)
+                lambda link: link[0] if link[2] in there else link[1], text)
 
 
-def aim(node: nbformat.NotebookNode) -> tuple[str, str]:
-    """A lesson's title and what the student can do afterwards, from its first cell."""
-    first = node.cells[0].source
-    title = re.search(r"^# (.+)$", first, re.MULTILINE)[1]
-    can = re.search(r"\*\*After this you can\*\*\s+(.+?)\n\n", first + "\n\n", re.DOTALL)[1]
-    return title, " ".join(can.split()).rstrip(".")
-
-
-def map_row(notebook: Path, record: dict) -> str:
-    """A lesson's line in the map: title, aim, expected minutes, and what this run took."""
-    title, can = aim(nbformat.read(notebook, as_version=4))
-    expected = MINUTES[notebook.name[:2]]
-    minutes = f"{expected['tiny']:g} / {expected['cpu']:g}"
-    ran = record["lessons"].get(notebook.stem)
-    if ran is None:
-        return f"| {title} | {can} | {minutes} | not run |"
-    took = f"{ran['seconds'] / 60:.1f}" + (", **failed**" if ran["error"] else "")
-    return f"| [{title}]({notebook.name}) | {can} | {minutes} | {took} |"
+def map_row(lesson: Lesson, record: dict) -> str:
+    """Write a lesson's line in the map: title, goal, expected minutes, and what this run took."""
+    title = f"{lesson.number} · {lesson.title}"
+    minutes = f"{lesson.minutes['tiny']:g} / {lesson.minutes['cpu']:g}"
+    row = record["lessons"].get(lesson.stem)
+    if row is None:
+        return f"| {title} | {lesson.goal} | {minutes} | not run |"
+    took = f"{row['seconds'] / 60:.1f}" + (", **failed**" if row["error"] else "")
+    return f"| [{title}]({lesson.stem}.ipynb) | {lesson.goal} | {minutes} | {took} |"
 
 
 def lesson_map(record: dict) -> str:
-    """The table of all lessons, in Markdown."""
+    """Write the table of all lessons, in Markdown."""
     head = ("| lesson | afterwards you can | minutes to run: tiny / laptop CPU | this run |\n"
             "|---|---|---|---|\n")
-    return head + "\n".join(map_row(path, record) for path in sorted(NOTEBOOKS.glob("*.ipynb")))
+    return head + "\n".join(map_row(lesson, record) for lesson in LESSONS)
 
 
 def descriptions(notebooks: list[Path]) -> dict[bytes, str]:
-    """Content of a picture to its description, for all that lessons show."""
-    found = {}
+    """Map the content of each picture that lessons show to its description."""
+    texts = {}
     for notebook in notebooks:
         for text in re.findall(r'<img src=\\"data:image/.*?>', notebook.read_text("utf-8")):
             tag = json.loads(f'"{text}"')
-            found[base64.b64decode(INLINE.match(tag)[2])] = html.unescape(
+            texts[base64.b64decode(INLINE.match(tag)[2])] = html.unescape(
                 re.search(r'alt="([^"]*)"', tag)[1])
-    return found
+    return texts
 
 
 def pictures_page(output: Path, images: Path) -> str:
-    """The pictures of all run folders, in Markdown, as many as PICTURES_MB holds."""
-    said = descriptions(list(output.glob("*.ipynb")))
+    """Write the page of all run folders' pictures, in Markdown, as many as PICTURES_MB holds."""
+    described = descriptions(list(output.glob("*.ipynb")))
     lines, left_out, room = ["# Pictures", ""], 0, PICTURES_MB * 1e6
     for path in sorted((output / "runs").glob("*/pictures/*.[pg][ni][gf]")):
         data, run = path.read_bytes(), path.parent.parent.name
@@ -138,7 +136,7 @@ def pictures_page(output: Path, images: Path) -> str:
             continue
         if f"## {run}" not in lines:
             lines += [f"## {run}", ""]
-        alt = html.escape(said.get(data, f"{path.stem} of the run {run}"), quote=True)
+        alt = html.escape(described.get(data, f"{path.stem} of the run {run}"), quote=True)
         lines += [f"<figure>{picture(data, path.suffix[1:], images)} alt=\"{alt}\">"
                   f"<figcaption>{html.escape(path.stem)}</figcaption></figure>", ""]
     if left_out:
@@ -150,7 +148,7 @@ def pictures_page(output: Path, images: Path) -> str:
 
 
 def write_reference(folder: Path) -> None:
-    """A page for each package and each single file of the library, from their docstrings."""
+    """Write a page for each package and each single file of the library, from their docstrings."""
     folder.mkdir()
     modules = [module for module in pkgutil.iter_modules(course_lib.__path__)
                if not module.name.startswith("_")]              # __main__ runs when it is imported
@@ -176,7 +174,10 @@ def build(output: Path, strict: bool = False) -> Path:
     Raises:
         CourseError: Sphinx failed.
     """
-    record = json.loads((output / RECORD).read_text("utf-8"))
+    record = read_record(output)
+    if record is None:
+        raise CourseError(what=f"there is no {RECORD} that says what was run", where=str(output),
+                          cure="run `make course` again")
     readme = (CHECKOUT / "README.md").read_text("utf-8").split("\n\n")
     notebooks = sorted(output.glob("*.ipynb"))
     with tempfile.TemporaryDirectory() as temporary:
@@ -192,7 +193,7 @@ def build(output: Path, strict: bool = False) -> Path:
         (source / "pictures.md").write_text(pictures_page(output, images), "utf-8")
         index = Template((source / "index.md").read_text("utf-8")).substitute(
             title=readme[0].removeprefix("# "), about=readme[1], lessons=lesson_map(record),
-            run=f"Run in the profile {record['profile']}, {record['date']}.")
+            run=f"Run in the profile {record['plan']['profile']}, {record['date']}.")
         (source / "index.md").write_text(index, "utf-8")
         write_reference(source / "reference")
         options = ["--quiet", "--doctree-dir", f"{temporary}/doctrees",
@@ -206,8 +207,8 @@ def build(output: Path, strict: bool = False) -> Path:
     return output / "site" / "index.html"
 
 
-def told(index: Path) -> str:
-    """Where the site lies and how large it is, in a sentence."""
+def describe_site(index: Path) -> str:
+    """Say where the site lies and how large it is."""
     size = sum(path.stat().st_size for path in index.parent.rglob("*") if path.is_file())
     return f"The course site ({size / 1e6:.0f} MB), to open in a browser: {index}"
 
@@ -220,7 +221,7 @@ def main() -> None:
     if folder is None and not made:
         sys.exit("there is no build/course-* to make a site from: run `make course` first")
     try:
-        print(told(build(folder or made[-1])))
+        print(describe_site(build(folder or made[-1])))
     except CourseError as error:
         sys.exit(str(error))
 

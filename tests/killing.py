@@ -14,7 +14,8 @@ import torch.utils.tensorboard
 
 from course_lib import settings
 from course_lib.compute import Compute
-from course_lib.train import checkpoint, loop
+from course_lib.train import folder as run_folder
+from course_lib.train import loop
 
 torch.set_num_threads(1)
 torch.optim.Adam([torch.zeros(1)])          # loads the rest of torch, once for all forks
@@ -81,7 +82,7 @@ def train(folder, weights, point):
         elif where == "validation":
             loop._validate = dying(loop._validate, at)
         elif where == "half":                       # half of a checkpoint's bytes are there
-            checkpoint.write_atomically = torn(checkpoint.write_atomically, at)
+            run_folder.write_atomically = torn(run_folder.write_atomically, at)
         elif where == "save":                       # the bytes are there, the name is not
             os.fsync = dying(os.fsync, at, after=True)
         elif where == "saved":                      # this file is there, the next is not

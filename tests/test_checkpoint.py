@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from test_resume import alike, dropout_net
+from writing import write_config
 
 from course_lib.errors import CourseError
 from course_lib.predict import stored as run_files
@@ -35,7 +36,7 @@ def test_a_failed_save_leaves_the_earlier_checkpoint_and_names_path_and_bytes(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(broken, full)
-    with pytest.raises(CourseError, match=rf"last\.pt: the checkpoint of {size:,} bytes cannot be "
+    with pytest.raises(CourseError, match=rf"last\.pt: last\.pt \({size:,} bytes\) cannot be "
                                           r"written, [\d,]+ bytes are free .*No space left on "
                                           r"device.*Make room.*goes on from the last whole"):
         checkpoint.write(tmp_path / "last.pt", run_files.pack({"epoch": 2}))
@@ -50,7 +51,7 @@ def test_a_file_that_may_not_grow_so_large_is_explained(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))    # Python ignores SIGXFSZ
     try:
-        with pytest.raises(CourseError, match=r"last\.pt: the checkpoint of 40\d,\d+ bytes cannot "
+        with pytest.raises(CourseError, match=r"last\.pt: last\.pt \(40\d,\d+ bytes\) cannot "
                                               r"be written, [\d,]+ bytes are free .*too large"):
             checkpoint.write(tmp_path / "last.pt",
                              run_files.pack({"weights": torch.zeros(100_000)}))
@@ -100,7 +101,7 @@ def begun(folder, **config):
     """A run folder with a config; last.pt stands for all that follows."""
     folder.mkdir(parents=True, exist_ok=True)
     empty = {"data": {"digests": {}}, "model": None, "loss": None, "augment": None}
-    run_folder.write_config(folder, {"layout": run_files.LAYOUT, "id": "a", **empty, **config})
+    write_config(folder, {"layout": run_files.LAYOUT, "id": "a", **empty, **config})
     (folder / "last.pt").touch()
     return folder
 

@@ -152,7 +152,7 @@ def repository(tmp_path) -> Iterator[str]:
 def run_notebook(python: Path, folder: Path, cells: int | None,
                  address: str) -> tuple[subprocess.CompletedProcess, str]:
     """Run lesson 00's first cells, or all, in that environment; what it printed in all of them."""
-    notebook = nbformat.reads(build.make_notebook(build.lessons()[0]), as_version=4)
+    notebook = nbformat.reads(build.make_notebook(build.lesson_files()[0]), as_version=4)
     notebook.cells = notebook.cells[:cells]
     setup = next(cell for cell in notebook.cells if "setup" in cell.metadata.get("tags", []))
     assert build.REPOSITORY in setup.source

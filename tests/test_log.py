@@ -5,10 +5,8 @@ import socket
 
 import numpy as np
 import pytest
-import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from course_lib.data import Prepared
 from course_lib.errors import CourseError
 from course_lib.train import log
 
@@ -70,28 +68,15 @@ def test_a_disk_that_is_full_for_tensorboard_is_explained(tmp_path, monkeypatch)
 
     with log.TensorBoard(tmp_path, step=0) as board:
         board.epoch(row(1), {})
-        monkeypatch.setattr(board.writer, "flush", full)
+        monkeypatch.setattr(board.file.writer, "flush", full)
         with pytest.raises(CourseError, match=r"tensorboard: TensorBoard's file cannot be "
                                               r"written, [\d,]+ bytes are free .*No space"):
             board.epoch(row(2), {})
-        monkeypatch.setattr(board.writer, "close", full)         # then leaving must not hide it
+        monkeypatch.setattr(board.file.writer, "close", full)     # leaving must not hide it
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "tensorboard").touch()                   # where a folder should come
     with pytest.raises(CourseError, match="TensorBoard's file cannot be written"):
         log.TensorBoard(tmp_path / "run", step=0).epoch(row(1), {})
-
-
-def test_a_picture_shows_flair_of_the_slice_with_most_tumour(monkeypatch):
-    target = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
-    target[1, :, 2:6, 2:6], target[2, :, 2:3, 2:3] = 1, 2
-    shown = []
-    monkeypatch.setattr(log.show, "overlay", lambda *arguments: shown.append(arguments))
-    image, mask = torch.rand(3, 3, 8, 8).half(), np.zeros((3, 8, 8), np.uint8)
-    mask[1, 0, 0] = 2
-    log.draw(Prepared(image, target, {}), mask)
-    (picture, prediction, outlined), = shown
-    assert (picture == image[1, 1].float().numpy()).all()
-    assert prediction.sum() == 1 and prediction[0, 0] and outlined.sum() == 16
 
 
 def test_the_bar_says_step_loss_and_the_last_and_the_best_dsc(capsys):

@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from course_lib import models, settings
 from course_lib.errors import CourseError
 from course_lib.models import MODELS, UNet
 from course_lib.models.blocks import ConvNormAct
+from course_lib.models.unet import KEPT_BYTES
 from course_lib.registry import build, describe
 
 
@@ -309,3 +311,48 @@ def test_weights_of_another_network_are_refused(spoil):
     with pytest.raises(CourseError, match=words) as caught:
         UNet.from_reference(weights)
     assert len(str(caught.value)) < 400 and "\n" not in str(caught.value)
+
+
+# --- what fits into a GPU ---
+
+# A third of the free memory over 43 bytes · features · size²: how many slices fit.
+@pytest.mark.parametrize("free_gib, features, size, found", [
+    (14.5, 32, 256, (16, 256)),        # a T4: 5.19e9 / 90.2e6 = 57, more than 16
+    (4.1, 32, 256, (16, 256)),         # 1.467e9 / 90.2e6 = 16.3
+    (4.0, 32, 256, (8, 256)),          # 15.9
+    (1.05, 32, 256, (4, 256)),         # 4.2
+    (1.0, 32, 256, (4, 128)),          # 3.97 of 256 px
+    (1.0, 32, 240, (4, 240)),          # 4.5
+    (0.8, 32, 240, (4, 112)),          # 3.6 of 240 px
+    (0, 32, 256, (4, 64))])            # as small as it gets
+def test_batch_and_size_follow_the_free_memory(monkeypatch, free_gib, features, size, found):
+    monkeypatch.setattr(settings, "device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(free_gib * 2**30), 0))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 0)
+    assert models.fitting_batch(features, size) == found
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 0))     # an earlier training
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: int(free_gib * 2**30))
+    assert models.fitting_batch(features, size) == found
+    assert models.fitting_batch(features, 64, batch_size=2) == (2, 64)
+
+
+def test_without_a_gpu_batch_and_size_stay():
+    assert models.fitting_batch(512, 2048, batch_size=99) == (99, 2048)
+
+
+@pytest.mark.parametrize("features", [4, 8])
+def test_what_a_unet_keeps_for_its_gradients_is_what_the_estimate_says(features):
+    """Counted on the CPU, by how much more two more slices take: weights do not count."""
+    kept = {1: {}, 3: {}}
+    for batch_size, found in kept.items():
+        def keep(tensor, found=found):
+            found[tensor.untyped_storage().data_ptr()] = tensor      # held: addresses stay taken
+            return tensor
+
+        model = UNet(3, 1, features=features)
+        with (torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+              torch.autocast("cpu", dtype=torch.bfloat16)):
+            model(torch.randn(batch_size, 3, 64, 64))
+    one, three = (sum(tensor.untyped_storage().nbytes() for tensor in found.values())
+                  for found in kept.values())
+    assert (three - one) / (2 * 64 * 64 * features) == pytest.approx(KEPT_BYTES, rel=0.05)

@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ import pytest
 import torch
 
 from course_lib import check
+from course_lib.check import extras
+from course_lib.check.lessons import LESSONS as ROWS
 
 CHECKOUT = Path(__file__).parents[1]
 LESSONS = sorted((CHECKOUT / "lessons").glob("[0-9][0-9]_*.py"))
 SPEC = importlib.util.spec_from_file_location("build", CHECKOUT / "lessons" / "build.py")
 EXERCISE = re.compile(
-    rf"^check\.({'|'.join(e.__name__ for es in check.EXERCISES.values() for e in es)})\(", re.M)
+    rf"^check\.({'|'.join(name for row in ROWS for name in row.exercises)})\(", re.M)
 build = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(build)
 
@@ -37,12 +40,17 @@ def test_a_changed_lesson_is_noticed(tmp_path, monkeypatch):
             (tmp_path / folder / path.name).write_text(path.read_text("utf-8"), "utf-8")
     monkeypatch.setattr(build, "HERE", tmp_path / "lessons")
     monkeypatch.setattr(build, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(build, "README", tmp_path / "README.md")
+    (tmp_path / "README.md").write_bytes((CHECKOUT / "README.md").read_bytes())
     assert build.stale() == []
     with open(tmp_path / "lessons" / LESSONS[0].name, "a", encoding="utf-8") as file:
         file.write("\n# %%\nprint(1)\n")
     assert build.stale() == [f"{LESSONS[0].stem}.ipynb"]
     (tmp_path / "notebooks" / "99_left_over.ipynb").write_text("{}", "utf-8")
     assert "99_left_over.ipynb" in build.stale()
+    text = (tmp_path / "README.md").read_text("utf-8").replace("U-Net, block by block", "U-Net")
+    (tmp_path / "README.md").write_text(text, "utf-8")
+    assert "README.md" in build.stale()
 
 
 def test_building_twice_gives_the_same_bytes():
@@ -77,8 +85,10 @@ def test_each_lesson_has_its_parts(lesson):
     assert any("check.outcome(" in cell for cell in code)
 
 
+ROW = replace(ROWS[1], number="77", stem="77_title", title="Title", goal="count",
+              exercises={"double": "Double it"})
 LESSON = """# %% [markdown] tags=["title"]
-# # 77 · Title
+# Read it.
 
 # %% [markdown] tags=["exercise"]
 # **Exercise 1 · Double it**
@@ -109,9 +119,10 @@ print("the end")
 
 
 @pytest.fixture
-def editions(tmp_path):
+def editions(tmp_path, monkeypatch):
     """A lesson with one exercise in each edition: the sources of its cells."""
     (tmp_path / "77_title.py").write_text(LESSON, "utf-8")
+    monkeypatch.setattr(build, "LESSONS", [ROW])
     return {edition: [(cell["cell_type"], "".join(cell["source"])) for cell in
                       json.loads(build.make_notebook(tmp_path / "77_title.py", edition))["cells"]]
             for edition in build.EDITIONS}
@@ -130,7 +141,9 @@ def test_the_student_gets_stub_hints_and_solution_folded(editions):
 
 
 @pytest.mark.parametrize(("solution", "says"), [
-    ("class A:\n    pass\ncheck.a(A)", "ClassDef cannot be made a stub"),
+    ("class A:\n    pass\ncheck.a(A)", "A has no docstring"),
+    ('class A:\n    """Words."""\n    b = 1\ncheck.a(A)', "Assign in A cannot be made a stub"),
+    ("for i in x:\n    pass\ncheck.a(i)", "For cannot be made a stub"),
     ("answer: str = 'd'\ncheck.a(answer)", "AnnAssign cannot"),
     ("def f(x):\n    return x\ncheck.a(f)", "no docstring"),
     ('def f(x):\n    """Words."""\ncheck.a(f)', "nothing but that"),
@@ -149,6 +162,82 @@ def test_a_comment_below_the_docstring_does_not_leak():
     stub = build.make_stub('def f(x):\n    """Words."""\n    # the trick\n    return x\n\n\n'
                            "check.a(f)")
     assert "trick" not in stub and stub.endswith("return ...   # your code\n\n\ncheck.a(f)")
+
+
+CLASS = '''class Half(nn.Module):
+    """Halves a side."""
+
+    factor: int = 2
+
+    def __init__(self, channels):
+        """Takes channels."""
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3)
+
+    def forward(self, image):
+        """(B, C, H, W) to (B, C, H / 2, W / 2)."""
+        return self.conv(image)[:, :, ::2, ::2]
+
+
+check.a(Half)'''
+
+
+def test_the_stub_of_a_class_can_be_made_and_returns_nothing():
+    stub = build.make_stub(CLASS)
+    assert "conv" not in stub and "::2" not in stub and stub.endswith("check.a(Half)")
+    names = {"nn": torch.nn}
+    exec(stub.removesuffix("check.a(Half)"), names)
+    half = names["Half"](3)
+    assert half(torch.zeros(1, 3, 4, 4)) is ... and half.factor == 2
+    assert half.__init__.__doc__ == "Takes channels." and not list(half.parameters())
+
+
+def test_a_class_whose_stub_would_leak_is_refused():
+    with pytest.raises(ValueError, match="forward has no docstring"):
+        build.make_stub(CLASS.replace('        """(B, C, H, W) to (B, C, H / 2, W / 2)."""\n', ""))
+
+
+def test_an_exercise_that_the_table_does_not_know_is_refused(editions, tmp_path):
+    for before, after in (("Double it", "Triple it"), ("check.double(", "check.triple(")):
+        (tmp_path / "77_title.py").write_text(LESSON.replace(before, after), "utf-8")
+        with pytest.raises(ValueError, match="77_title: the exercises .* are not those of the"):
+            build.make_notebook(tmp_path / "77_title.py")
+    with pytest.raises(ValueError, match="78_other has no row"):
+        build.find_row("78_other")
+
+
+# --- cells that need an extra ---
+
+def run_cell(source: str, names: dict) -> list:
+    shown = []
+    exec(source, names | {"check": check, "display": shown.append})
+    return shown
+
+
+def test_a_cell_with_an_extra_runs_where_its_packages_are(monkeypatch, capsys):
+    source = build.only_with("test", "value = 3\n(value +\n 1)")
+    assert run_cell(source, {}) == [4] and capsys.readouterr().out == ""
+    monkeypatch.setattr(extras, "_is_there", lambda package: package != "monai")
+    assert run_cell(source, {}) == []
+    assert "run `pip install monai` and restart the kernel" in capsys.readouterr().out
+
+
+def test_a_cell_with_an_extra_that_cannot_be_wrapped_is_refused():
+    with pytest.raises(ValueError, match="pyproject.toml has no extra 'nothing'"):
+        build.only_with("nothing", "1")
+    with pytest.raises(ValueError, match="indenting would change a string"):
+        build.only_with("test", 'x = """a\nb"""')
+
+
+def test_where_its_packages_are_missing_the_solved_edition_skips_the_cell(tmp_path, monkeypatch):
+    text = LESSON + '\n# %% tags=["extra:test"]\nimport monai\n'
+    (tmp_path / "77_title.py").write_text(text, "utf-8")
+    monkeypatch.setattr(build, "LESSONS", [ROW])
+    for there, tags in ((True, ["extra:test"]), (False, ["extra:test", "nbval-skip"])):
+        monkeypatch.setattr(extras, "_is_there", lambda package, there=there: there)
+        notebook = json.loads(build.make_notebook(tmp_path / "77_title.py", "solved"))
+        assert notebook["cells"][-1]["metadata"] == {"tags": tags}
+        assert "".join(notebook["cells"][-1]["source"]).startswith("if check.is_installed(")
 
 
 def test_the_other_editions(editions):
@@ -191,7 +280,7 @@ def test_badge_and_setup_cell_lead_to_the_released_version(lesson):
 def test_every_figure_is_followed_by_what_to_see(lesson):
     notebook = json.loads((CHECKOUT / "notebooks" / f"{lesson.stem}.ipynb").read_text("utf-8"))
     for here, after in zip(notebook["cells"], notebook["cells"][1:], strict=False):
-        if re.search(r"^(show\.(?!table)|show_|chart$|viewer$|patient_gif)",
+        if re.search(r"^(show\.|show_|chart$|viewer$|patient_gif)",
                      "".join(here["source"]), re.MULTILINE) and here["cell_type"] == "code":
             assert after["cell_type"] == "markdown", "".join(here["source"])
 

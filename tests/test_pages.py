@@ -1,7 +1,7 @@
 """What lessons/pages.py gathers for the site. Rendered pages are looked at in test_site.py."""
 
 import io
-from pathlib import Path
+from dataclasses import replace
 from types import SimpleNamespace
 
 import nbformat
@@ -10,10 +10,8 @@ from PIL import Image
 
 import pages
 from course_lib import show
+from course_lib.check.lessons import LESSONS
 from course_lib.errors import CourseError
-
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-FIRST = "# 07 · Seven\n\n**After this you can** count\nto seven.\n\n**Minutes:** 7"
 
 
 def notebook(*markdown: str, outputs: list[dict] = ()) -> nbformat.NotebookNode:
@@ -30,29 +28,19 @@ def small_picture(alt: str = "A grey square.", grey: int = 99) -> show.Picture:
 
 
 def record(**lessons) -> dict:
-    return {"profile": "tiny", "date": "2000-01-01", "lessons": lessons}
-
-
-def test_title_and_aim_come_from_the_first_cell():
-    assert pages.aim(notebook(FIRST)) == ("07 · Seven", "count to seven")
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_each_lesson_says_its_title_and_aim(path):
-    title, can = pages.aim(nbformat.read(path, as_version=4))
-    assert title.startswith(f"{path.name[:2]} · ") and 20 < len(can) < 250
+    return {"plan": {"profile": "tiny"}, "date": "2000-01-01", "lessons": lessons, "finished": True}
 
 
 @pytest.mark.parametrize(("ran", "expected"), [
-    ({"seven": None}, "| 07 · Seven | count to seven | 0.5 / 2 | not run |"),
+    ({}, "| 07 · Seven | count to seven | 0.5 / 2 | not run |"),
     ({"07_seven": {"seconds": 90, "error": None}},
      "| [07 · Seven](07_seven.ipynb) | count to seven | 0.5 / 2 | 1.5 |"),
     ({"07_seven": {"seconds": 90, "error": "ValueError: on purpose"}},
      "| [07 · Seven](07_seven.ipynb) | count to seven | 0.5 / 2 | 1.5, **failed** |")])
-def test_a_row_of_the_lesson_map(tmp_path, monkeypatch, ran, expected):
-    monkeypatch.setitem(pages.MINUTES, "07", {"tiny": 0.5, "cpu": 2.0, "gpu": 9.0})
-    nbformat.write(notebook(FIRST), tmp_path / "07_seven.ipynb")
-    assert pages.map_row(tmp_path / "07_seven.ipynb", record(**ran)) == expected
+def test_a_row_of_the_lesson_map(ran, expected):
+    seven = replace(LESSONS[0], number="07", stem="07_seven", title="Seven", goal="count to seven",
+                    minutes={"tiny": 0.5, "cpu": 2.0, "gpu": 9.0})
+    assert pages.map_row(seven, record(**ran)) == expected
 
 
 def test_a_saved_page_shows_stills_instead_of_widgets_and_servers():
@@ -119,7 +107,7 @@ def test_each_package_of_the_library_has_a_page(tmp_path):
 
 
 def test_a_failure_of_sphinx_is_told(tmp_path, monkeypatch):
-    pages.write_record(tmp_path, {}, "tiny")
+    pages.write_record(tmp_path, record())
     monkeypatch.setattr(pages.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=2))
     with pytest.raises(CourseError, match="Sphinx could not make the site.*make site"):
         pages.build(tmp_path)
@@ -130,3 +118,11 @@ def test_a_site_of_nothing_is_refused_in_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(pages.sys, "argv", ["pages.py"])
     with pytest.raises(SystemExit, match="no build/course.* run `make course` first"):
         pages.main()
+
+
+def test_a_folder_without_a_record_is_refused_in_a_sentence(tmp_path):
+    for text in (None, "{", '{"profile": "tiny"}'):
+        if text:
+            (tmp_path / pages.RECORD).write_text(text)
+        with pytest.raises(CourseError, match="no run.json that says what was run. Run `make"):
+            pages.build(tmp_path)

@@ -14,13 +14,13 @@ import torch
 from conftest import write_patient
 from PIL import Image
 from torch import nn
+from writing import write_config
 
 from course_lib import losses, models, predict, train
 from course_lib.compute import Compute
 from course_lib.data import Prepared, SliceDataset, geometry, read_patient
 from course_lib.errors import CourseError, DataError
 from course_lib.predict import exporting, labels, stored
-from course_lib.train.folder import write_config
 
 CPU = torch.device("cpu")
 PREPARATION = {"kind": "slices", "size": 32, "drop_ends": True}

@@ -17,6 +17,7 @@ import pytest
 import torch
 from test_log import events
 from torch import nn
+from writing import write_config
 
 from course_lib import augment, losses, train
 from course_lib.compute import Compute
@@ -24,7 +25,6 @@ from course_lib.data import SliceDataset
 from course_lib.errors import CourseError
 from course_lib.predict import stored
 from course_lib.train import checkpoint
-from course_lib.train.folder import write_config
 
 # A shell may start us with SIGINT ignored (nohup, a job in the background): stop buttons must work.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -332,6 +332,6 @@ def test_a_disk_that_fills_up_while_training_stops_it_and_it_goes_on_later(tmp_p
         pytest.skip("no small disk can be mounted here")
     assert done.returncode == 0, done.stderr
     size = f"{(unbroken.folder / 'last.pt').stat().st_size // 1000},"
-    assert re.search(rf"SAID .*disk/run/last\.pt: the checkpoint of {size}\d+ bytes cannot be "
+    assert re.search(rf"SAID .*disk/run/last\.pt: last\.pt \({size}\d+ bytes\) cannot be "
                      r"written, \d+,\d+ bytes are free .*No space left", done.stdout), done.stdout
     assert "EPOCHS 1 PARTS 0" in done.stdout and "SAME" in done.stdout

@@ -8,11 +8,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy import ndimage
 
 from course_lib import metrics, show
 from course_lib.errors import CourseError
+from course_lib.show import pictures
 
 TARGET, PREDICTION = (86, 180, 233), (230, 159, 0)               # #56B4E9, #E69F00
 
@@ -296,16 +298,6 @@ def test_curves_leave_a_gap_where_nothing_was_measured():
     assert not np.array_equal(pixels(show.curves(told).data), pixels(show.curves(history(5)).data))
 
 
-def test_table_shows_numbers_with_three_decimals():
-    table = show.table([{"patient": "a<b", "dsc": 0.87654, "voxels": 1200},
-                        {"patient": "c", "dsc": np.float32(0.5), "voxels": np.int64(3)}])
-    found = table._repr_html_()
-    assert "<th>patient</th><th>dsc</th><th>voxels</th>" in found
-    assert "<td>a&lt;b</td><td>0.877</td><td>1200</td>" in found
-    assert "<td>c</td><td>0.500</td><td>3</td>" in found
-    assert repr(table) == "patient=a<b  dsc=0.877  voxels=1200\npatient=c  dsc=0.500  voxels=3"
-
-
 def patient(seed: int = 0, target: bool = True) -> SimpleNamespace:
     """Four slices of 16 x 24. Target: 16 pixels in slice 2, 32 in slice 3. Probability 0.9 in the
     32 of slice 3, and 0.4 in 16 pixels of slice 4, where no target is."""
@@ -314,7 +306,7 @@ def patient(seed: int = 0, target: bool = True) -> SimpleNamespace:
     marked[1, 4:8, 4:8], marked[2, 4:8, 4:12] = 1, 1
     probabilities = np.full((4, 16, 24), 0.1, np.float32)
     probabilities[2, 4:8, 4:12], probabilities[3, 4:8, 4:8] = 0.9, 0.4
-    return SimpleNamespace(image=image, probabilities=probabilities,
+    return SimpleNamespace(image=image, probabilities=probabilities[None],
                            mask=(probabilities > 0.5).astype(np.uint8),
                            target=marked if target else None)
 
@@ -360,6 +352,31 @@ def test_slice_viewer_follows_the_threshold():
     assert "threshold 0.96: patient DSC 0.000" in shown.caption.value
 
 
+def test_slice_viewer_of_several_labels_shows_what_is_not_background():
+    fake, several = patient(), patient()
+    several.probabilities = np.stack([1 - fake.probabilities[0], 0.7 * fake.probabilities[0],
+                                      0.3 * fake.probabilities[0]])
+    several.mask, several.target = 2 * fake.mask, 2 * fake.target
+    one, other = (parts(show.slice_viewer({"a": each}, score=metrics.dsc))
+                  for each in (fake, several))
+    for shown in (one, other):
+        shown.threshold.value = 0.3
+    assert one.picture.value == other.picture.value and one.caption.value == other.caption.value
+
+
+def test_a_sheet_of_patients_shows_the_slice_with_most_label_of_each(monkeypatch):
+    shown = []
+    monkeypatch.setattr(pictures, "contact_sheet", lambda *parts, **how: shown.append((parts, how)))
+    healthy = patient(1)
+    healthy.target[:] = 0                                        # then the prediction decides
+    show.patient_sheet([patient(), healthy, patient(2, target=False)], ["a", "b", "c"], alt="three")
+    (((images, masks, targets), how),) = shown
+    assert [int((mask > 0).sum()) for mask in masks] == [32, 32, 32]
+    assert [None if target is None else int(target.sum()) for target in targets] == [32, 0, None]
+    assert np.array_equal(images[0], patient().image[2, ..., 1])
+    assert how["titles"] == ["a", "b", "c"] and how["alt"] == "three"
+
+
 def test_slice_viewer_follows_the_opacity():
     fake = patient()
     shown = parts(show.slice_viewer({"a": fake}, score=metrics.dsc))
@@ -369,7 +386,8 @@ def test_slice_viewer_follows_the_opacity():
 
 def test_slice_viewer_changes_to_a_patient_with_fewer_slices():
     short = patient(seed=1)
-    for name in ("image", "probabilities", "mask", "target"):
+    short.probabilities = short.probabilities[:, :2]
+    for name in ("image", "mask", "target"):
         setattr(short, name, getattr(short, name)[:2])
     viewer = show.slice_viewer({"a": patient(), "b": short}, score=metrics.dsc)
     shown = parts(viewer)
@@ -438,7 +456,7 @@ import sys, types
 import numpy as np
 from course_lib import show
 volume, mask = np.zeros((2, 64, 64)), np.ones((2, 64, 64), np.uint8)
-patient = types.SimpleNamespace(image=volume[..., None], probabilities=0.4 * mask, mask=mask,
+patient = types.SimpleNamespace(image=volume[..., None], probabilities=0.4 * mask[None], mask=mask,
                                 target=mask)
 viewer = show.slice_viewer({"a": patient}, score=lambda prediction, target: 0.5, channel=0)
 viewer.widget.children[1].children[1].value = 0.3            # the threshold
@@ -461,3 +479,16 @@ def test_histograms_and_dots_say_their_medians():
     picture = show.dots({"A": [1, 2, np.nan, 6], "B": [np.nan]}, xlabel="x", alt="Dots.")
     assert picture.alt == ("Dots. A: 3 patients, 1 to 6, median 2; B: 0 patients.")
     assert pixels(picture.data).ndim == 3
+
+
+def test_a_picture_shows_flair_of_the_slice_with_most_tumour(monkeypatch):
+    target = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
+    target[1, :, 2:6, 2:6], target[2, :, 2:3, 2:3] = 1, 2
+    shown = []
+    monkeypatch.setattr(pictures, "overlay", lambda *arguments: shown.append(arguments))
+    image, mask = torch.rand(3, 3, 8, 8).half(), np.zeros((3, 8, 8), np.uint8)
+    mask[1, 0, 0] = 2
+    show.outline_most_marked(image, mask, target)
+    (picture, prediction, outlined), = shown
+    assert (picture == image[1, 1].float().numpy()).all()
+    assert prediction.sum() == 1 and prediction[0, 0] and outlined.sum() == 16

@@ -13,6 +13,7 @@ import pytest
 
 import pages
 import run
+from course_lib.check.lessons import LESSONS
 
 pytestmark = pytest.mark.slow
 
@@ -55,17 +56,18 @@ def course(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COURSE_PROFILE", "tiny")
         patch.setenv("COURSE_RUNS", str(output / "runs"))
-        for notebook in run.choose([]):
+        for lesson in run.choose([]):
             start = time.perf_counter()
-            error = run.execute(notebook, output)
+            error = run.execute(run.NOTEBOOKS / f"{lesson.stem}.ipynb", output)
             assert error is None, error
-            lessons[notebook.stem] = {"seconds": time.perf_counter() - start, "error": None}
+            lessons[lesson.stem] = {"seconds": time.perf_counter() - start, "error": None}
     wide = nbformat.v4.new_code_cell("x = '" + 300 * "x" + "'", outputs=[
         nbformat.v4.new_output("display_data", WIDE)])
     nbformat.write(nbformat.v4.new_notebook(
         cells=[*ODDS, wide], metadata={"language_info": {"name": "python"}}),
         output / "99_odds.ipynb")
-    pages.write_record(output, lessons, "tiny")
+    pages.write_record(output, {"plan": {"profile": "tiny"}, "date": "2000-01-01",
+                                "lessons": lessons, "finished": True})
     return output
 
 
@@ -174,9 +176,9 @@ def test_a_lesson_that_was_not_run_is_no_link(opened):
 
 def test_the_map_names_each_lesson_with_its_minutes(opened):
     front = opened["index.html", 390]
-    for number, minutes in run.MINUTES.items():
-        assert f"{number} · " in front.prose
-        assert f"{minutes['tiny']:g} / {minutes['cpu']:g}" in front.prose
+    for lesson in LESSONS:
+        assert f"{lesson.number} · {lesson.title}" in front.prose
+        assert f"{lesson.minutes['tiny']:g} / {lesson.minutes['cpu']:g}" in front.prose
     assert any(link.endswith("/00_start_here.html") for link in front.links)
 
 

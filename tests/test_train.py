@@ -14,6 +14,7 @@ import pytest
 import torch
 from conftest import write_patient
 from torch import nn
+from writing import write_config
 
 from course_lib import augment, losses, models, predict, settings, train
 from course_lib.compute import Compute
@@ -22,8 +23,7 @@ from course_lib.errors import CourseError
 from course_lib.predict import stored as run_files
 from course_lib.registry import build
 from course_lib.train import loop
-from course_lib.train.config import KEPT_BYTES, learning_rate
-from course_lib.train.folder import write_config
+from course_lib.train.config import learning_rate
 
 EXACT = {"batch_size": 2, "learning_rate": 0.01}
 PLAIN = Compute("contiguous", "float32")
@@ -546,7 +546,7 @@ def test_lists_of_logits_are_weighed_while_training_only(tmp_path, parts):
     fine, coarse = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 2, 2)
     target = torch.ones(1, 1, 4, 4, dtype=torch.uint8)
     # BCE of logit 0 is ln 2 on both levels: (1·ln 2 + ½·ln 2) / (1 + ½) = ln 2
-    assert loop.weighted_loss(losses.BCE(), [fine, coarse], target) == pytest.approx(math.log(2))
+    assert losses.weigh_levels(losses.BCE(), [fine, coarse], target) == pytest.approx(math.log(2))
 
 
 def test_a_network_that_returns_a_list_in_eval_mode_is_refused(tmp_path, parts):
@@ -929,51 +929,6 @@ def test_other_errors_pass_unchanged(tmp_path, parts, words):
     with pytest.raises(RuntimeError, match=words) as found:
         fit(tmp_path / "run", parts, model=out_of_memory(words))
     assert not isinstance(found.value, CourseError)
-
-
-# --- what fits into a GPU ---
-
-# A third of the free memory over 43 bytes · features · size²: how many slices fit.
-@pytest.mark.parametrize("free_gib, features, size, found", [
-    (14.5, 32, 256, (16, 256)),        # a T4: 5.19e9 / 90.2e6 = 57, more than 16
-    (4.1, 32, 256, (16, 256)),         # 1.467e9 / 90.2e6 = 16.3
-    (4.0, 32, 256, (8, 256)),          # 15.9
-    (1.05, 32, 256, (4, 256)),         # 4.2
-    (1.0, 32, 256, (4, 128)),          # 3.97 of 256 px
-    (1.0, 32, 240, (4, 240)),          # 4.5
-    (0.8, 32, 240, (4, 112)),          # 3.6 of 240 px
-    (0, 32, 256, (4, 64))])            # as small as it gets
-def test_batch_and_size_follow_the_free_memory(monkeypatch, free_gib, features, size, found):
-    monkeypatch.setattr(settings, "device", lambda: torch.device("cuda"))
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(free_gib * 2**30), 0))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 0)
-    assert train.fitting_batch(features, size) == found
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 0))     # an earlier training
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: int(free_gib * 2**30))
-    assert train.fitting_batch(features, size) == found
-    assert train.fitting_batch(features, 64, batch_size=2) == (2, 64)
-
-
-def test_without_a_gpu_batch_and_size_stay():
-    assert train.fitting_batch(512, 2048, batch_size=99) == (99, 2048)
-
-
-@pytest.mark.parametrize("features", [4, 8])
-def test_what_a_unet_keeps_for_its_gradients_is_what_the_estimate_says(features):
-    """Counted on the CPU, by how much more two more slices take: weights do not count."""
-    kept = {1: {}, 3: {}}
-    for batch_size, found in kept.items():
-        def keep(tensor, found=found):
-            found[tensor.untyped_storage().data_ptr()] = tensor      # held: addresses stay taken
-            return tensor
-
-        model = small_unet(features=features)
-        with (torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-              torch.autocast("cpu", dtype=torch.bfloat16)):
-            model(torch.randn(batch_size, 3, 64, 64))
-    one, three = (sum(tensor.untyped_storage().nbytes() for tensor in found.values())
-                  for found in kept.values())
-    assert (three - one) / (2 * 64 * 64 * features) == pytest.approx(KEPT_BYTES, rel=0.05)
 
 
 # --- the clock ---

@@ -16,8 +16,11 @@ from textwrap import shorten
 import torch
 from torch import nn
 
+from course_lib import settings
 from course_lib.errors import CourseError, whole_number
 from course_lib.models.blocks import CONV, MAX_POOL, TRANSPOSED_CONV, DoubleConv, check_image
+
+KEPT_BYTES = 43        # what UNet keeps for its gradients, per pixel and feature, in 16 bits
 
 
 class UNet(nn.Module):
@@ -112,6 +115,32 @@ class UNet(nn.Module):
                               cure="pass the state dict of its unet.pt, loaded with "
                                    "torch.load") from error
         return model
+
+
+def fitting_batch(features: int, size: int, batch_size: int = 16) -> tuple[int, int]:
+    """Choose batch and slice size with which a 2D UNet trains in a third of a GPU's free memory.
+
+    The rest is for data, gradients on their way and cuDNN. First the batch is halved, down to 4,
+    for batch normalisation needs a few slices; then the size, down to 64. Other devices than
+    CUDA's do not say what is free: there both stay as they are.
+
+    Args:
+        features: of the network.
+        size: of the slices, in pixels, at most.
+        batch_size: at most.
+    """
+    device = settings.device()
+    if device.type != "cuda":
+        return batch_size, size
+    free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)   # ours is free
+    while KEPT_BYTES * features * batch_size * size ** 2 > free / 3:
+        if batch_size > 4:
+            batch_size = max(4, batch_size // 2)
+        elif size > 64:
+            size = max(64, size // 32 * 16)                      # a multiple of 16, as UNet wants
+        else:
+            break
+    return batch_size, size
 
 
 def join(decoder: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:

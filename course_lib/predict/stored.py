@@ -90,24 +90,25 @@ def unpack(path: Path, run: str) -> dict:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise _unusable(path, f"cannot be read ({error.strerror or error})") from error
+        raise unusable(path, f"cannot be read ({error.strerror or error})") from error
     whole, seal = content[:-SEAL_BYTES], content[-SEAL_BYTES:]
     if seal != SEAL + hashlib.sha256(whole).hexdigest().encode() + b"\n":
-        raise _unusable(path, f"is damaged, or was not written by train.fit (the checksum of its "
+        raise unusable(path, f"is damaged, or was not written by train.fit (the checksum of its "
                               f"{len(content):,} bytes does not fit)")
     try:
         state = torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
     except Exception as error:      # a file made to harm can make the reader raise nearly anything
-        raise _unusable(path, "holds something else than tensors and numbers, and was not loaded"
+        raise unusable(path, "holds something else than tensors and numbers, and was not loaded"
                         ) from error
     if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
-        raise _unusable(path, "is no checkpoint of a run")
+        raise unusable(path, "is no checkpoint of a run")
     if state.get("run") != run:
-        raise _unusable(path, "belongs to another run than config.json beside it")
+        raise unusable(path, "belongs to another run than config.json beside it")
     return state
 
 
-def _unusable(path: Path, what: str) -> CourseError:
+def unusable(path: Path, what: str) -> CourseError:
+    """Say what is wrong with a checkpoint; the cure follows from which one it is."""
     return CourseError(what=f"{path.name} {what}", where=str(path),
                        cure=LOST.get(path.name, LOST["last.pt"]))
 
@@ -125,7 +126,7 @@ def load_weights(model: torch.nn.Module, path: Path, run: str) -> dict:
         raise CourseError(what="these are the weights of another network", where=str(path),
                           cure="pass the network that was trained, or begin a new run") from error
     if not all_finite(state["model"].values()):
-        raise _unusable(path, "holds weights that are not numbers (NaN or infinity)")
+        raise unusable(path, "holds weights that are not numbers (NaN or infinity)")
     return state
 
 

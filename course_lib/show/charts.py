@@ -8,7 +8,7 @@ BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 
 
 def dsc_chart(table: list[dict], alt: str = "") -> Picture:
-    """One bar per patient, sorted, with the mean (solid line) and the median (dashed line).
+    """Draw one bar per patient, sorted, with the mean (solid line) and the median (dashed line).
 
     Args:
         table: rows with patient and dsc; NaN (nothing to measure) is left out and counted.
@@ -34,12 +34,12 @@ def dsc_chart(table: list[dict], alt: str = "") -> Picture:
         axis.axvline(mean, color=VERMILION, linestyle="-", label=f"mean {mean:.3f}")
         axis.axvline(median, color="black", linestyle="--", label=f"median {median:.3f}")
         figure.legend(loc="outside upper center", ncols=2, frameon=False)
-    said = f"{alt} Bars: DSC of {len(measured)} patients{numbers}{note}."
-    return from_figure(figure, said.strip())
+    alt = f"{alt} Bars: DSC of {len(measured)} patients{numbers}{note}."
+    return from_figure(figure, alt.strip())
 
 
 def curves(history: list[dict], alt: str = "") -> Picture:
-    """Losses and DSC over epochs, side by side: they share no axis.
+    """Draw losses and DSC over epochs, side by side: they share no axis.
 
     Args:
         history: rows of history.csv.
@@ -70,7 +70,7 @@ LINES = [(BLUE, "-"), (VERMILION, "--"), (GREEN, "-."), ("#CC79A7", ":"), ("#E69
 
 
 def histograms(panels: dict[str, dict[str, np.ndarray]], xlabel: str, alt: str) -> Picture:
-    """Distributions as lines, one panel beside the other; each line has its colour and style.
+    """Draw distributions as lines, one panel beside the other; each line has its colour and style.
 
     Args:
         panels: title to {label: values}; the same labels in each panel, at most five.
@@ -96,7 +96,7 @@ def histograms(panels: dict[str, dict[str, np.ndarray]], xlabel: str, alt: str) 
 
 
 def dots(groups: dict[str, list[float]], xlabel: str, alt: str, log: bool = False) -> Picture:
-    """One dot a patient in a row for each group, with the median as a bar.
+    """Draw one dot a patient in a row for each group, with the median as a bar.
 
     Args:
         groups: label to values.
@@ -108,18 +108,18 @@ def dots(groups: dict[str, list[float]], xlabel: str, alt: str, log: bool = Fals
 
     figure = Figure(figsize=(7.5, 0.9 + 0.6 * len(groups)), layout="constrained")
     axis = figure.subplots()
-    said = []
+    notes = []
     for row, (label, values) in enumerate(groups.items()):
         values = np.asarray(values, dtype=float)
         values = values[~np.isnan(values)]
         if not len(values):
-            said.append(f"{label}: 0 patients")
+            notes.append(f"{label}: 0 patients")
             continue
         spread = np.random.default_rng(0).uniform(-0.15, 0.15, len(values))
         axis.plot(values, row + spread, "o", color=BLUE, alpha=0.6, markersize=5)
         axis.plot([np.median(values)] * 2, [row - 0.3, row + 0.3], color="black")
-        said.append(f"{label}: {len(values)} patients, {values.min():.3g} to {values.max():.3g}, "
+        notes.append(f"{label}: {len(values)} patients, {values.min():.3g} to {values.max():.3g}, "
                     f"median {np.median(values):.3g}")
     axis.set(yticks=range(len(groups)), yticklabels=list(groups), xlabel=xlabel,
              ylim=(-0.6, len(groups) - 0.4), xscale="log" if log else "linear")
-    return from_figure(figure, f"{alt} {'; '.join(said)}.")
+    return from_figure(figure, f"{alt} {'; '.join(notes)}.")

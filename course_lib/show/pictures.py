@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,14 +55,14 @@ class Picture:
 
 
 def from_figure(figure, alt: str) -> Picture:
-    """A matplotlib Figure as Picture."""
+    """Turn a matplotlib Figure into a Picture."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=110, bbox_inches="tight")
     return Picture(file.getvalue(), alt)
 
 
 def from_array(pixels: np.ndarray, alt: str) -> Picture:
-    """(H, W) or (H, W, 3) uint8 as Picture."""
+    """Turn (H, W) or (H, W, 3) uint8 into a Picture."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="png")
     return Picture(file.getvalue(), alt)
@@ -72,8 +73,22 @@ def most_marked(mask: np.ndarray) -> int:
     return int((np.asarray(mask) > 0).sum(axis=(1, 2)).argmax())
 
 
+def outline_most_marked(image, mask, target) -> np.ndarray:
+    """Outline the slice with most label of one prepared patient: (H', W', 3) uint8; see `overlay`.
+
+    Args:
+        image: (N, C, H, W) array or tensor; of several channels the second is shown, FLAIR.
+        mask: (N, H, W) label map.
+        target: (N, 1, H, W) label map.
+    """
+    target = np.asarray(target)[:, 0]
+    row = most_marked(target)
+    slice_of = image[row, min(1, image.shape[1] - 1)]
+    return overlay(np.asarray(slice_of, dtype=np.float32), mask[row] > 0, target[row] > 0)
+
+
 def grey(image: np.ndarray, window: tuple[float, float] | None = None) -> np.ndarray:
-    """A slice of any range as uint8 grey values.
+    """Turn a slice of any range into uint8 grey values.
 
     Args:
         image: (H, W).
@@ -99,7 +114,7 @@ def overlay(image: np.ndarray, prediction: np.ndarray | None = None,
             target: np.ndarray | None = None, *, zoom: int = 2, opacity: float = 1.0,
             window: tuple[float, float] | None = None,
             colours: tuple[str, str] = (TARGET, PREDICTION)) -> np.ndarray:
-    """A grey slice with outlines: target solid, prediction dashed.
+    """Draw outlines on a grey slice: target solid, prediction dashed.
 
     Args:
         image: (H, W), any range.
@@ -130,7 +145,7 @@ def contact_sheet(images: list[np.ndarray], predictions: list | None = None,
                   targets: list | None = None, *, titles: list[str], alt: str, columns: int = 4,
                   window: tuple[float, float] | None = None,
                   colours: tuple[str, str] = (TARGET, PREDICTION)) -> Picture:
-    """Many slices on one sheet, each with its outlines and title, and a legend.
+    """Lay many slices on one sheet, each with its outlines and title, and a legend.
 
     Args:
         images: (H, W) each.
@@ -166,26 +181,27 @@ def contact_sheet(images: list[np.ndarray], predictions: list | None = None,
     return from_figure(figure, alt)
 
 
-@dataclass(frozen=True)
-class Table:
-    """Rows with equal keys; notebooks show them as a table, numbers with three decimals."""
+def patient_sheet(patients: Sequence, titles: Sequence[str], *, alt: str, columns: int = 4,
+                  channel: int = 1) -> Picture:
+    """Show one slice of each patient: the one with most label, outlined.
 
-    rows: list[dict]
+    Args:
+        patients: each with image (S, H, W, C), mask and target (S, H, W) or None, as
+            predict.Prediction has.
+        titles: one for each patient.
+        alt: what the sheet shows.
+        channel: of the image; 1 is FLAIR.
+    """
+    rows = [main_slice(patient) for patient in patients]
+    pairs = list(zip(patients, rows, strict=True))
+    return contact_sheet([patient.image[row, ..., channel] for patient, row in pairs],
+                         [patient.mask[row] for patient, row in pairs],
+                         [None if patient.target is None else patient.target[row]
+                          for patient, row in pairs],
+                         titles=titles, columns=columns, alt=alt)
 
-    def _cell(self, value) -> str:
-        return f"{value:.3f}" if isinstance(value, float | np.floating) else f"{value}"
 
-    def _repr_html_(self) -> str:
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.rows[0])
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(self._cell(value))}</td>"
-                                        for value in row.values()) + "</tr>" for row in self.rows)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-    def __repr__(self) -> str:
-        return "\n".join("  ".join(f"{name}={self._cell(value)}" for name, value in row.items())
-                         for row in self.rows)
-
-
-def table(rows: list[dict]) -> Table:
-    """Rows (dicts with the same keys) as something a notebook shows well."""
-    return Table(rows)
+def main_slice(patient) -> int:
+    """Find the slice with most target; with most prediction, where no target is marked."""
+    marked = patient.target is not None and np.any(patient.target)
+    return most_marked(patient.target if marked else patient.mask)

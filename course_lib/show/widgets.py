@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from course_lib.show.pictures import Picture, contact_sheet, from_array, overlay
+from course_lib.show.pictures import Picture, from_array, main_slice, overlay, patient_sheet
 
 
 class SliceViewer:
@@ -28,34 +28,31 @@ class SliceViewer:
                 "text/html": self.picture._repr_html_(), "text/plain": repr(self.picture)}
 
 
-def _busiest(found) -> int:
-    """The row of the slice with most tumour; with most prediction, where no tumour is marked."""
-    marked = found.target is not None and found.target.any()
-    return int((found.target if marked else found.mask).sum(axis=(1, 2)).argmax())
+def _score(score: Callable, mask: np.ndarray, target: np.ndarray | None) -> float:
+    """Score a patient; NaN without a target: there is nothing to measure."""
+    return float("nan") if target is None else float(score(mask > 0, target > 0))
 
 
-def _score(score: Callable, prediction: np.ndarray, target: np.ndarray | None) -> float:
-    """NaN without a target: there is nothing to measure."""
-    return float("nan") if target is None else float(score(prediction, target))
-
-
-def _said(before: str, value: float) -> str:
+def _mention(before: str, value: float) -> str:
     return "" if np.isnan(value) else f"{before}patient DSC {value:.3f}"
 
 
 def slice_viewer(predictions: Mapping, *, score: Callable, channel: int = 1) -> SliceViewer:
     """Leaf through patients and slices; move opacity and threshold and see the DSC follow.
 
+    The threshold is of the probability that a pixel is labelled at all: 1 - that of the background,
+    where there are several labels.
+
     Args:
-        predictions: name to an object with image (S, H, W, C), probabilities, mask and target
-            (S, H, W), as predict.patients returns; target is None where nobody has marked it.
+        predictions: name to an object with image (S, H, W, C), probabilities (K, S, H, W), mask
+            and target (S, H, W), as predict.predict_all returns; target is None where nobody has
+            marked it.
         score: (prediction, target) -> number, such as metrics.dsc; of the whole patient.
         channel: of the image, 1 is FLAIR.
     """
     import ipywidgets
 
-    names = list(predictions)
-    patient = ipywidgets.Dropdown(options=names, description="patient")
+    patient = ipywidgets.Dropdown(options=list(predictions), description="patient")
     position = ipywidgets.IntSlider(description="slice", min=1, max=2, value=1)
     opacity = ipywidgets.FloatSlider(description="opacity", min=0, max=1, step=0.05, value=1.0)
     threshold = ipywidgets.FloatSlider(description="threshold", min=0.02, max=0.98, step=0.02,
@@ -64,21 +61,22 @@ def slice_viewer(predictions: Mapping, *, score: Callable, channel: int = 1) -> 
     caption = ipywidgets.HTML()
 
     def draw(_=None):
-        found = predictions[patient.value]
-        mask = found.probabilities > threshold.value
-        row = position.value - 1
-        target = None if found.target is None else found.target[row]
-        pixels = overlay(found.image[row, ..., channel], mask[row], target, opacity=opacity.value)
-        said = _said(": ", _score(score, mask, found.target))
-        alt = f"slice {position.value} of {len(mask)}, threshold {threshold.value:.2f}{said}"
+        chosen = predictions[patient.value]
+        several = len(chosen.probabilities) > 1
+        labelled = 1 - chosen.probabilities[0] if several else chosen.probabilities[0]
+        mask, row = labelled > threshold.value, position.value - 1
+        target = None if chosen.target is None else chosen.target[row]
+        pixels = overlay(chosen.image[row, ..., channel], mask[row], target, opacity=opacity.value)
+        alt = (f"slice {position.value} of {len(mask)}, threshold {threshold.value:.2f}"
+               f"{_mention(': ', _score(score, mask, chosen.target))}")
         picture.value = from_array(pixels, alt).data
         lines = "Prediction dashed" if target is None else "Target solid, prediction dashed"
         caption.value = f"{alt}. {lines}; the patient's right is on the left."
 
     def change_patient(_=None):
-        found = predictions[patient.value]
-        position.max = len(found.image)
-        position.value = 1 + _busiest(found)
+        chosen = predictions[patient.value]
+        position.max = len(chosen.image)
+        position.value = 1 + main_slice(chosen)
         draw()
 
     change_patient()
@@ -91,17 +89,11 @@ def slice_viewer(predictions: Mapping, *, score: Callable, channel: int = 1) -> 
 
 
 def _still(predictions: Mapping, score: Callable, channel: int) -> Picture:
-    """For each patient the slice with most tumour."""
-    patients = list(predictions.values())
-    rows = [_busiest(found) for found in patients]
-    scores = [_score(score, found.mask, found.target) for found in patients]
+    """Show each patient's main slice, for where no front end draws the widget."""
+    scores = [_score(score, each.mask, each.target) for each in predictions.values()]
     measured = [value for value in scores if not np.isnan(value)]
     mean = f"; mean patient DSC {np.mean(measured):.3f}" if measured else ""
-    return contact_sheet(
-        [found.image[row, ..., channel] for found, row in zip(patients, rows, strict=True)],
-        [found.mask[row] for found, row in zip(patients, rows, strict=True)],
-        [None if found.target is None else found.target[row]
-         for found, row in zip(patients, rows, strict=True)],
-        titles=[f"{name}\nslice {row + 1}{_said(', ', value)}"
-                for name, row, value in zip(predictions, rows, scores, strict=True)],
-        alt=f"The slice with most tumour of {len(patients)} patients, outlined{mean}.")
+    titles = [f"{name}\nslice {main_slice(each) + 1}{_mention(', ', value)}"
+              for (name, each), value in zip(predictions.items(), scores, strict=True)]
+    alt = f"The slice with most tumour of {len(scores)} patients, outlined{mean}."
+    return patient_sheet(list(predictions.values()), titles, channel=channel, alt=alt)

@@ -1,10 +1,9 @@
 """Backups of runs, for machines that are taken away with their disk.
 
-Colab does that. Where COURSE_KEEP names a folder, such as one on Google Drive, each checkpoint goes
-there too, as one file, a generation, with all that the run needs to go on. Such folders drop, delay
-and shorten files. So a copy counts only once it was read back; the generation before it stays; and
-when it is wanted, its checksum is looked at again, for what was read back may have come from the
-machine's own memory. A folder that fails never ends a training.
+Where COURSE_KEEP names a folder, such as one on Google Drive, each checkpoint goes there too, with
+all that the run needs to go on, as one file, a generation. Such folders drop, delay and shorten
+files: a copy counts only once it was read back; the generation before it stays; when it is wanted,
+its checksum is looked at again. A folder that fails never ends a training.
 """
 
 import hashlib
@@ -21,10 +20,9 @@ from pathlib import Path
 
 from course_lib import settings
 from course_lib.errors import CourseError
-from course_lib.files import explain_disk, write_atomically
 from course_lib.predict.stored import read_config, unpack
 from course_lib.train import log
-from course_lib.train.folder import FILES, read_history
+from course_lib.train.folder import FILES, read_history, write
 
 SETTINGS = ("data", "model", "loss", "augment", "training", "postprocess")
 NAME = re.compile(r"epoch-(\d{6})-(\d{8}-\d{6})-([0-9a-f]{16})\.zip")    # …-<UTC>-<checksum>.zip
@@ -49,16 +47,11 @@ def _delete(path: Path) -> None:
         path.unlink()
 
 
-def _pack(folder: Path, packed: Path) -> None:
-    with zipfile.ZipFile(packed, "w") as archive:
-        for name in FILES:
-            if (folder / name).is_file():
-                archive.write(folder / name, name)
-
-
-def _settings_of(config: dict) -> dict:
-    """Pick what two runs of the same settings and data have in common, whatever their ids."""
-    return {name: config.get(name) for name in SETTINGS}
+def _is_other_run(config: dict, packed: Path) -> bool:
+    """Tell whether a backup is of a run with other settings or data; its id may differ."""
+    with zipfile.ZipFile(packed) as archive:
+        kept = json.loads(archive.read("config.json"))
+    return any(config.get(name) != kept.get(name) for name in SETTINGS)
 
 
 class Backup:
@@ -81,8 +74,11 @@ class Backup:
             return
         try:
             with tempfile.TemporaryDirectory() as scratch:
-                _pack(self.folder, Path(scratch) / "run.zip")
-                kept = self._copy(Path(scratch) / "run.zip", epoch)
+                packed = Path(scratch) / "run.zip"
+                with zipfile.ZipFile(packed, "w") as archive:
+                    for name in filter(lambda name: (self.folder / name).is_file(), FILES):
+                        archive.write(self.folder / name, name)
+                kept = self._copy(packed, epoch)
             for path in generations(self.home):
                 if path < kept and path != self.good:
                     _delete(path)
@@ -100,8 +96,8 @@ class Backup:
         part = self.home / f".part-{digest}"
         shutil.copyfile(packed, part)
         if checksum(part) != digest:
-            raise OSError(f"{size:,} bytes were written, {part.stat().st_size:,} came back, or "
-                          "others")
+            raise OSError(f"{size:,} bytes were written, {part.stat().st_size:,} came back, not "
+                          "the same")
         when = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         kept = self.home / f"epoch-{epoch:06d}-{when}-{digest}.zip"
         os.replace(part, kept)
@@ -114,72 +110,65 @@ class Backup:
         if self.home is None:
             return
         try:
-            settings_here, here = self._look_here()
+            config, here = self._look_here()
         except CourseError:                            # no run, or damaged: refused after this
             self.home = None
             return
         with tempfile.TemporaryDirectory() as scratch:
             packed = Path(scratch) / "run.zip"
-            passed = self._fetch_newest(packed)
+            problems = self._fetch_newest(packed)
             kept = int(NAME.fullmatch(self.good.name)[1]) if self.good else -1
-            if self.good and settings_here and self._settings_kept(packed) != settings_here:
+            if self.good and config and _is_other_run(config, packed):
                 self._warn("another run is backed up under this name, so this one is not; give it "
                            "another folder")
                 self.home = None
             elif kept > here:
-                self._unpack(packed, passed)
+                self._unpack(packed, problems)
             elif here > kept:
                 self.store(here)
-            elif passed and kept < 0:
-                self._warn(f"no whole copy of the run is there ({'; '.join(passed)})")
+            elif problems and kept < 0:
+                self._warn(f"no whole copy of the run is there ({'; '.join(problems)})")
 
     def _look_here(self) -> tuple[dict | None, int]:
-        """Look up settings and epochs of the run in the run folder: None and -1 for none."""
+        """Look up config and epochs of the run in the run folder: None and -1 for none."""
         if not any(self.folder.glob("[!.]*")):
             return None, -1
         config = read_config(self.folder)
         try:
-            epochs = len(unpack(self.folder / "last.pt", config["id"])["history"])
+            return config, len(unpack(self.folder / "last.pt", config["id"])["history"])
         except (CourseError, KeyError):                # missing or damaged: a backup is better
-            epochs = -1
-        return _settings_of(config), epochs
-
-    def _settings_kept(self, packed: Path) -> dict:
-        with zipfile.ZipFile(packed) as archive:
-            return _settings_of(json.loads(archive.read("config.json")))
+            return config, -1
 
     def _fetch_newest(self, packed: Path) -> list[str]:
         """Copy the newest whole generation here; returns what is wrong with those after it."""
-        passed = []
+        problems = []
         try:
-            for path in generations(self.home):
-                try:
-                    shutil.copyfile(path, packed)
-                    if checksum(packed) == NAME.fullmatch(path.name)[3]:
-                        self.good = path
-                        break
-                    passed.append(f"{path.name} is damaged")
-                except OSError as error:
-                    passed.append(f"{path.name} cannot be read: {error.strerror or error}")
+            listed = generations(self.home)
         except OSError as error:
-            passed.append(str(error))
-        return passed
+            return [str(error)]
+        for path in listed:
+            try:
+                shutil.copyfile(path, packed)
+                if checksum(packed) == NAME.fullmatch(path.name)[3]:
+                    self.good = path
+                    break
+                problems.append(f"{path.name} is damaged")
+            except OSError as error:
+                problems.append(f"{path.name} cannot be read: {error.strerror or error}")
+        return problems
 
-    def _unpack(self, packed: Path, passed: list[str]) -> None:
+    def _unpack(self, packed: Path, problems: list[str]) -> None:
         with zipfile.ZipFile(packed) as archive:
             for name in sorted(archive.namelist(), key=FILES.index):
-                content = archive.read(name)
-                with explain_disk(self.folder / name, f"a file of {len(content):,} bytes"):
-                    write_atomically(self.folder / name, lambda file, all=content: file.write(all))
+                write(self.folder / name, archive.read(name))
         rows = read_history(self.folder)
         with log.TensorBoard(self.folder, 0) as board:           # all anew; pictures are lost
             for row in rows:
                 board.epoch(row, {})
         step = f"step {rows[-1]['step']:.0f}" if rows else "the beginning"
-        when = time.strptime(NAME.fullmatch(self.good.name)[2], "%Y%m%d-%H%M%S")
         print("; ".join([f"{settings.show_path(self.folder)} is brought back from "
                          f"{settings.show_path(self.home)}: epoch {len(rows)}, {step}, backed up "
-                         f"{time.strftime('%Y-%m-%d %H:%M', when)} UTC", *passed]))
+                         f"{NAME.fullmatch(self.good.name)[2]} UTC", *problems]))
 
     def _warn(self, reason: str) -> None:
         """Warn, once a training."""

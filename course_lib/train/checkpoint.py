@@ -11,20 +11,9 @@ import torch
 
 from course_lib import settings
 from course_lib.errors import CourseError
-from course_lib.files import explain_disk, write_atomically
 from course_lib.predict import stored
 from course_lib.train.backup import Backup
-from course_lib.train.folder import write_config, write_history
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a sealed checkpoint whole or not at all.
-
-    Raises:
-        CourseError: it cannot be written; an earlier checkpoint is still there.
-    """
-    with explain_disk(path, f"the checkpoint of {len(content):,} bytes"):
-        write_atomically(path, lambda file: file.write(content))
+from course_lib.train.folder import write, write_history
 
 
 # numpy's global generator is legacy (NPY002), but losses and augmentations of readers draw from it.
@@ -35,16 +24,19 @@ def seed(number: int) -> None:
     random.seed(number)
 
 
+def _accelerators() -> dict:
+    """Map names to the modules of torch that keep a random generator of their own here."""
+    return {name: module for name, module, there in (
+        ("cuda", torch.cuda, torch.cuda.is_available()),
+        ("mps", torch.mps, torch.backends.mps.is_available())) if there}
+
+
 def random_state() -> dict:
     """Read the state of every global random generator, as tensors, numbers and strings."""
     kind, keys, *position = np.random.get_state()                # noqa: NPY002
-    state = {"torch": torch.get_rng_state(), "python": random.getstate(),
-             "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), *position]}
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()
-    if torch.backends.mps.is_available():
-        state["mps"] = torch.mps.get_rng_state()
-    return state
+    return {"torch": torch.get_rng_state(), "python": random.getstate(),
+            "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), *position],
+            **{name: module.get_rng_state() for name, module in _accelerators().items()}}
 
 
 def set_random_state(state: dict) -> None:
@@ -53,12 +45,10 @@ def set_random_state(state: dict) -> None:
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     kind, keys, *position = state["numpy"]
-    keys = keys.numpy().astype(np.uint32)
-    np.random.set_state((kind, keys, *position))                 # noqa: NPY002
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
-    if "mps" in state and torch.backends.mps.is_available():
-        torch.mps.set_rng_state(state["mps"])
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *position))       # noqa: NPY002
+    for name, module in _accelerators().items():
+        if name in state:
+            module.set_rng_state(state[name])
 
 
 def best(history: list[dict]) -> dict:
@@ -67,14 +57,16 @@ def best(history: list[dict]) -> dict:
                else row["prepared_dsc"])
 
 
+def diverged(what: str, rate: float, where: str = "train.fit") -> CourseError:
+    """Say that numbers ceased to be numbers, and that a smaller learning rate is the cure."""
+    return CourseError(what=f"{what}, with learning rate {rate:.3g}", where=where,
+                       cure="take a learning rate ten times smaller, in a new run; the epochs "
+                            "before this one are kept")
+
+
 @dataclass
 class State:
-    """All that changes in a training, and the files in the run folder that keep it.
-
-    Attributes:
-        folder, run: the run folder, and the run's id.
-        backup: keeps a second copy of the run, where one is wanted.
-    """
+    """All that changes in a training, and the files in its folder that keep it; `run` is its id."""
 
     folder: Path
     run: str
@@ -94,14 +86,12 @@ class State:
             "history": list(self.history), "device": self.generator.device.type})
 
     def begin(self, config: dict, beginning: bytes | None) -> None:
-        """Make the run folder, once a first step has worked.
+        """Make the run folder once a first step has worked; `beginning` is the state before it.
 
-        Args:
-            config: for config.json.
-            beginning: what `pack` gave before that step; None where the run goes on.
+        Where the run goes on, `beginning` is None and only config.json is written.
         """
         if not settings.rank():
-            write_config(self.folder, config)
+            write(self.folder / "config.json", stored.config_text(config).encode())
             if beginning is not None:
                 self.save(beginning)
 
@@ -117,31 +107,16 @@ class State:
             self.backup.store(len(self.history))
 
     def keep(self, row: dict) -> None:
-        """Add an epoch's row to the history, and save.
-
-        Raises:
-            CourseError: a weight is not a number; what is saved stays as it was.
-        """
-        if not self.is_finite():                         # before the checkpoint: it stays as it was
-            raise CourseError(what=f"weights are not numbers after step {row['step']}, with "
-                                   f"learning rate {row['learning_rate']:.3g}",
-                              where="train.fit",
-                              cure="take a learning rate ten times smaller, in a new run; the "
-                                   "epochs before this one are kept")
+        """Add an epoch's row and save; where a weight is no number, what is saved stays."""
+        averages = [value for state in self.optimizer.state.values() for value in state.values()]
+        if not stored.all_finite([*self.model.state_dict().values(), *averages]):
+            raise diverged(f"weights are not numbers after step {row['step']}",
+                           row["learning_rate"])
         self.history.append(row)
         self.save(self.pack())
 
-    def is_finite(self) -> bool:
-        """Tell whether weights, buffers and the optimizer's averages are all numbers."""
-        averages = [value for state in self.optimizer.state.values() for value in state.values()]
-        return stored.all_finite([*self.model.state_dict().values(), *averages])
-
     def restore(self) -> None:
-        """Go back to last.pt, and bring the other files there if a kill came in between.
-
-        Raises:
-            CourseError: last.pt is damaged, or another run's.
-        """
+        """Go back to last.pt, and bring the other files there if a kill came in between."""
         state = stored.load_weights(self.model, self.folder / "last.pt", self.run)
         try:
             self.optimizer.load_state_dict(state["optimizer"])
@@ -149,21 +124,16 @@ class State:
                 self.scaler.load_state_dict(state["scaler"])
             set_random_state(state["random"])
             self.history[:] = state["history"]
-            self._restore_generator(state["generator"], state["device"])
+            if state["device"] == self.generator.device.type:
+                self.generator.set_state(state["generator"])
+            else:                        # a state fits one kind of device: other draws follow
+                self.generator.manual_seed(self.generator.initial_seed() + len(self.history))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise CourseError(what="last.pt does not hold what it takes to go on",
-                              where=str(self.folder / "last.pt"),
-                              cure=stored.LOST["last.pt"]) from error
+            raise stored.unusable(self.folder / "last.pt",
+                                  "does not hold what it takes to go on") from error
         if not settings.rank():
             self._repair_best()
             write_history(self.folder, self.history)
-
-    def _restore_generator(self, state: torch.Tensor, device: str) -> None:
-        """Set the generator; a state fits one kind of device only: elsewhere other draws follow."""
-        if device == self.generator.device.type:
-            self.generator.set_state(state)
-        else:
-            self.generator.manual_seed(self.generator.initial_seed() + len(self.history))
 
     def _save_best(self) -> None:
         write(self.folder / "best.pt", stored.pack(
@@ -171,23 +141,15 @@ class State:
 
     def _repair_best(self) -> None:
         """Make best.pt again where it is not as it should be, or say that it is lost."""
-        if not self.history:
-            return
+        epoch = best(self.history)["epoch"] if self.history else 0
         try:
-            if stored.unpack(self.folder / "best.pt", self.run)["epoch"] == self.best_epoch:
+            if not epoch or stored.unpack(self.folder / "best.pt", self.run).get("epoch") == epoch:
                 return
             reason = "best.pt is not of the best epoch"
         except CourseError as error:
             reason = error.what
-        except KeyError:
-            reason = "best.pt has no epoch"
-        if best(self.history) is self.history[-1]:
+        if epoch == self.history[-1]["epoch"]:
             self._save_best()
         else:
-            warnings.warn(f"{self.folder}: {reason}. The best epoch, {self.best_epoch:.0f}, is "
-                          "lost: last.pt holds only the last one", stacklevel=4)
-
-    @property
-    def best_epoch(self) -> float:
-        """The epoch that best.pt should be from."""
-        return best(self.history)["epoch"]
+            warnings.warn(f"{self.folder}: {reason}. The best epoch, {epoch:.0f}, is lost: last.pt "
+                          "holds only the last one", stacklevel=4)

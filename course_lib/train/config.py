@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 import torch
 
-from course_lib import settings
-from course_lib.errors import CourseError, number_within, whole_number
+from course_lib.errors import CourseError, number_within, one_of, whole_number
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-SCHEDULES = ("constant", "cosine")
+CHOICES = {"optimizer": tuple(OPTIMIZERS), "schedule": ("constant", "cosine")}
+LEAST = {"epochs": 1, "batch_size": 1, "steps_per_epoch": 1, "validate_every": 1, "seed": 0}
 TINY = 1e-30           # above 0
 SEEDS = 2**32          # numpy's generator takes seeds below
-KEPT_BYTES = 43        # what UNet keeps for its gradients, per pixel and feature, in 16 bits
 
 
 @dataclass(frozen=True)
@@ -47,25 +46,20 @@ class TrainConfig:
     validate_every: int = 1
 
     def __post_init__(self):
-        for field, least in (("epochs", 1), ("batch_size", 1), ("validate_every", 1), ("seed", 0)):
-            self._keep(field, whole_number(getattr(self, field), field, "TrainConfig", least))
-        if self.steps_per_epoch is not None:
-            self._keep("steps_per_epoch",
-                       whole_number(self.steps_per_epoch, "steps_per_epoch", "TrainConfig"))
+        for field, value in list(vars(self).items()):
+            if value is None and field in ("steps_per_epoch", "clip_norm"):
+                continue
+            if field in LEAST:
+                value = whole_number(value, field, "TrainConfig", LEAST[field])
+            elif field in CHOICES:
+                value = one_of(value, field, "TrainConfig", CHOICES[field])
+            else:
+                value = number_within(value, field, "TrainConfig",
+                                      0 if field == "weight_decay" else TINY)
+            object.__setattr__(self, field, value)       # numpy's numbers become Python's
         if self.seed >= SEEDS:
             raise CourseError(what=f"seed={self.seed}", where="TrainConfig",
                               cure=f"take a seed below {SEEDS:,}")
-        for field, least in (("learning_rate", TINY), ("weight_decay", 0), ("clip_norm", TINY)):
-            if field != "clip_norm" or self.clip_norm is not None:
-                self._keep(field, number_within(getattr(self, field), field, "TrainConfig", least))
-        for field, choices in (("optimizer", tuple(OPTIMIZERS)), ("schedule", SCHEDULES)):
-            if getattr(self, field) not in choices:
-                raise CourseError(what=f"{field}={getattr(self, field)!r}", where="TrainConfig",
-                                  cure=f"use one of {', '.join(choices)}")
-
-    def _keep(self, field: str, value) -> None:
-        """Store a checked value: numpy's numbers become Python's, as JSON has them."""
-        object.__setattr__(self, field, value)
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
@@ -77,29 +71,3 @@ def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
         return config.learning_rate * (step + 1) / warm
     done = (step - warm) / max(1, steps - warm)                  # 0 after warming up, to 1
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-
-
-def fitting_batch(features: int, size: int, batch_size: int = 16) -> tuple[int, int]:
-    """Choose batch and slice size with which a 2D UNet trains in a third of a GPU's free memory.
-
-    The rest is for data, gradients on their way and cuDNN. First the batch is halved, down to 4,
-    for batch normalisation needs a few slices; then the size, down to 64. Other devices than
-    CUDA's do not say what is free: there both stay as they are.
-
-    Args:
-        features: of the network.
-        size: of the slices, in pixels, at most.
-        batch_size: at most.
-    """
-    device = settings.device()
-    if device.type != "cuda":
-        return batch_size, size
-    free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)   # ours is free
-    while KEPT_BYTES * features * batch_size * size ** 2 > free / 3:
-        if batch_size > 4:
-            batch_size = max(4, batch_size // 2)
-        elif size > 64:
-            size = max(64, size // 32 * 16)                      # a multiple of 16, as UNet wants
-        else:
-            break
-    return batch_size, size

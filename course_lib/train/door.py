@@ -11,23 +11,16 @@ from course_lib.train.config import TrainConfig
 
 
 def check_arguments(model, loss, augment, config, compute, postprocess) -> None:
-    """Refuse a class in place of an object, and what is no config.
-
-    Raises:
-        CourseError: names the argument.
-    """
+    """Refuse a class in place of an object, and what is no config, by the argument's name."""
     for name, value, example in (("loss", loss, "losses.BCEDice()"),
                                  ("augment", augment, "augment.Affine()"),
                                  ("model", model, "models.UNet(3, 1)")):
-        optional = name == "augment" and value is None
-        if isinstance(value, type) or not (optional or callable(value)):
+        if isinstance(value, type) or not callable(value) and (value, name) != (None, "augment"):
             shown = value.__name__ if isinstance(value, type) else repr(value)
             raise CourseError(what=f"{name}={shown}", where="train.fit",
                               cure=f"give an object that can be called, such as {example}")
-    if not isinstance(model, torch.nn.Module):
-        raise CourseError(what=f"model is a {type(model).__name__}", where="train.fit",
-                          cure="give a torch.nn.Module")
-    for name, value, kind in (("config", config, TrainConfig), ("compute", compute, Compute)):
+    for name, value, kind in (("model", model, torch.nn.Module), ("config", config, TrainConfig),
+                              ("compute", compute, Compute)):
         if not isinstance(value, kind):
             raise CourseError(what=f"{name} is a {type(value).__name__}", where="train.fit",
                               cure=f"give a {kind.__name__}(…)")
@@ -35,20 +28,15 @@ def check_arguments(model, loss, augment, config, compute, postprocess) -> None:
 
 
 def check_data(training, validation, config: TrainConfig) -> int:
-    """Refuse data that would train or score wrongly.
-
-    Returns:
-        How many slices (in 3D volumes) there are to train on.
-    Raises:
-        CourseError: a patient on both sides, under whatever name; other preparations or labels;
-            targets with other values; fewer slices than a batch takes.
-    """
+    """Refuse data that would train or score wrongly; count the slices (volumes) to train on."""
     shared = set(training.patients) & set(validation.patients)
     if shared:
         raise CourseError(what=f"{len(shared)} patients are in training and validation, the "
                                f"first is {min(shared)}", where="train.fit",
                           cure="split by patient: data.split_patients")
-    _check_shared_images(training, validation)
+    for problem in shared_images({**training.digests, **validation.digests}):    # under other names
+        raise CourseError(what=f"{problem.patient} {problem.what}, in training and validation",
+                          where="train.fit", cure=problem.cure)
     for name in ("preparation", "labels"):
         first, second = getattr(training, name), getattr(validation, name)
         if first != second:
@@ -63,13 +51,6 @@ def check_data(training, validation, config: TrainConfig) -> int:
     return slices
 
 
-def _check_shared_images(training, validation) -> None:
-    """Refuse images that lie on both sides: they would leak."""
-    for problem in shared_images(dict(training.digests) | dict(validation.digests)):
-        raise CourseError(what=f"{problem.patient} {problem.what}, in training and validation",
-                          where="train.fit", cure=problem.cure)
-
-
 def _check_target(dataset, patient: str, part: str) -> int:
     """Refuse a target with values that are no label's; returns the number of its slices."""
     target, highest = dataset.prepared(patient).target, max(dataset.labels.values())
@@ -78,20 +59,15 @@ def _check_target(dataset, patient: str, part: str) -> int:
                           cure="leave this patient out, or restore the masks")
     if target.max() > highest:
         raise CourseError(what=f"{part} targets go up to {int(target.max())}, the labels to "
-                               f"{highest}, and overlap losses would turn negative",
-                          where=patient, cure="bring masks to the values of the labels, such as "
-                                              "0 and 1")
+                               f"{highest}, and overlap losses would turn negative", where=patient,
+                          cure="bring masks to the values of the labels, such as 0 and 1")
     return len(target)
 
 
 @torch.no_grad()
 def check_network(model: torch.nn.Module, training, device: torch.device,
                   compute: Compute) -> None:
-    """Refuse a network whose output does not fit the labels: one image passes through it.
-
-    Raises:
-        CourseError: it takes other images, or has other channels than the labels need.
-    """
+    """Refuse a network that takes other images, or whose output does not fit labels and size."""
     image, _ = next(iter(training.batches(1, 1, torch.Generator(device), compute=compute)))
     was_training = model.training
     model.eval()

@@ -4,7 +4,7 @@ import json
 import uuid
 import warnings
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 from course_lib import settings
 from course_lib.errors import CourseError
 from course_lib.files import clear_parts, explain_disk, lock, write_atomically
-from course_lib.predict.stored import LAYOUT, config_text, read_config
+from course_lib.predict.stored import LAYOUT, read_config
 from course_lib.registry import describe
 from course_lib.tables import Table, read_csv
 
@@ -23,15 +23,21 @@ MOST = 5            # changes that an error names
 
 
 def hold(folder: Path):
-    """Hold a run folder while training; only the first of several ranks does, for it writes.
-
-    Raises:
-        CourseError: another process holds it, or it is a file.
-    """
+    """Hold a run folder while training, or refuse; only the first of several ranks does."""
     if folder.exists() and not folder.is_dir():
         raise CourseError(what="this is a file, and a run needs a folder", where=str(folder),
                           cure=f"use another name, such as {fresh_name(folder)!r}")
     return nullcontext() if settings.rank() else lock(folder)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file of a run whole or not at all.
+
+    Raises:
+        CourseError: it cannot be written; an earlier one is still there.
+    """
+    with explain_disk(path, f"{path.name} ({len(content):,} bytes)"):
+        write_atomically(path, lambda file: file.write(content))
 
 
 def clear_leftovers(folder: Path) -> None:
@@ -57,24 +63,21 @@ def read_history(folder: str | Path) -> Table:
     path = Path(folder) / "history.csv"
     if not path.is_file():
         return Table()
-    try:
+    with suppress(OSError, ValueError):
         table = read_csv(path)
-        if table.names != COLUMNS or not all(isinstance(value, float) for row in table
-                                             for value in row.values()):
-            raise ValueError("other columns")
-    except (OSError, ValueError) as error:
-        raise CourseError(what="history.csv is damaged, or was saved by another program",
-                          where=str(path), cure="call train.fit again with the same settings: it "
-                                                "is written again from last.pt") from error
-    return table
+        numbers = all(isinstance(value, float) for row in table for value in row.values())
+        if numbers and table.names == COLUMNS:
+            return table
+    raise CourseError(what="history.csv is damaged, or was saved by another program",
+                      where=str(path), cure="call train.fit again with the same settings: it is "
+                                            "written again from last.pt")
 
 
 def write_history(folder: Path, history: list[dict]) -> None:
     """Write history.csv, whole, where it is not as it should be already."""
     path, text = folder / "history.csv", Table(history).to_csv().encode()
-    with explain_disk(path, "the history"):
-        if history and not (path.is_file() and path.read_bytes() == text):
-            write_atomically(path, lambda file: file.write(text))
+    if history and not (path.is_file() and path.read_bytes() == text):
+        write(path, text)
 
 
 def wanted_config(model, training, validation, loss, augment, config, postprocess) -> dict:
@@ -98,19 +101,11 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("course-lib", "torch", "numpy", "scipy")}
 
 
-def write_config(folder: Path, config: dict) -> None:
-    """Write config.json, whole."""
-    text = config_text(config).encode()
-    with explain_disk(folder / "config.json", "the settings"):
-        write_atomically(folder / "config.json", lambda file: file.write(text))
-
-
 def stored_config(folder: Path, wanted: dict) -> dict | None:
     """Read the config.json of a run to go on with; None where there is no run yet.
 
     Raises:
-        CourseError: the run was begun with other settings or data; each is named. Or the folder
-            holds something else, or has lost what it takes to go on.
+        CourseError: it was begun with other settings or data, which are named; or is no run's.
     """
     here = {name for name in FILES if (folder / name).is_file()}
     if not here and any(not path.name.startswith(".") for path in folder.glob("*")):
@@ -119,7 +114,7 @@ def stored_config(folder: Path, wanted: dict) -> dict | None:
     config = read_config(folder) if here else None
     if len(here) < 2:                                    # killed before its first checkpoint
         return None
-    wanted = _as_stored(wanted)
+    wanted = json.loads(json.dumps(wanted))              # a tuple is a list in the file
     changes = [text for name in wanted for text in _differences(config[name], wanted[name], name)]
     changes += _changed_files(config["data"]["digests"], wanted["data"]["digests"])
     if changes:
@@ -130,11 +125,6 @@ def stored_config(folder: Path, wanted: dict) -> dict | None:
                                f"{fresh_name(folder)!r}")
     _warn_of_changed_code(config, wanted)
     return config
-
-
-def _as_stored(wanted: dict) -> dict:
-    """Bring settings to what they would be in the file: a tuple is a list there."""
-    return json.loads(json.dumps(wanted))
 
 
 def _warn_of_changed_code(config: dict, wanted: dict) -> None:

@@ -1,12 +1,10 @@
 """What can be watched while a training runs: a progress bar, and TensorBoard."""
 
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from course_lib import settings, show
@@ -30,74 +28,28 @@ def advance(bar: tqdm, step: int, loss: float, history: list[dict]) -> None:
     bar.update(step - bar.n)
 
 
-def draw(ready, mask: np.ndarray) -> np.ndarray:
-    """Outline the slice with most label of one prepared patient: (H, W, 3) uint8.
-
-    Args:
-        ready: Prepared, of 2D slices; FLAIR, or the only channel, is shown.
-        mask: (N, H, W) label map.
-    """
-    target = ready.target[:, 0].numpy()
-    row = show.most_marked(target)
-    channel = min(1, ready.image.shape[1] - 1)
-    return show.overlay(np.asarray(ready.image[row, channel].float()), mask[row] > 0,
-                        target[row] > 0)
-
-
 class TensorBoard:
-    """Scalars and pictures for TensorBoard, in <run folder>/tensorboard.
+    """What TensorBoard shows of a training, in <run folder>/tensorboard; made with the first epoch.
 
-    Its own writer would put this machine's name into the file's name, and run folders are handed
-    on. The file is made with the first epoch.
-
-    Args:
-        folder: of the run.
-        step: of the last whole epoch; later events, left by an interrupted try, are purged.
+    `step` is the last whole epoch's; later events, left by an interrupted try, are purged.
     """
 
     def __init__(self, folder: Path, step: int):
-        self.folder, self.step, self.writer = folder / "tensorboard", step, None
+        self.folder, self.step, self.file = folder / "tensorboard", step, None
 
     def epoch(self, row: dict, pictures: dict[str, np.ndarray]) -> None:
-        """Write one epoch: losses, DSC, learning rate, and outlined slices (H, W, 3) by name.
-
-        Raises:
-            CourseError: its file cannot be written.
-        """
-        from torch.utils.tensorboard import summary
-
+        """Write one epoch: losses, DSC, learning rate, and outlined slices (H, W, 3) by name."""
         if settings.rank():
             return
         with explain_disk(self.folder, "TensorBoard's file"):
-            self._open()
-            for column, tag in TAGS.items():
-                self._write(row["step"], summary=summary.scalar(tag, row[column]))
-            for name, picture in pictures.items():
-                self._write(row["step"], summary=summary.image(
-                    f"overlay/{name}", torch.from_numpy(picture), dataformats="HWC"))
-            self.writer.flush()
-
-    def _open(self) -> None:
-        from tensorboard.compat.proto.event_pb2 import SessionLog
-        from tensorboard.summary.writer.record_writer import RecordWriter
-
-        if self.writer is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            name = f"events.out.tfevents.{time.time_ns() // 1000:017d}"    # read in this order
-            self.writer = RecordWriter(open(self.folder / name, "xb"))
-            self._write(0, file_version="brain.Event:2")
-            self._write(self.step + 1, session_log=SessionLog(status=SessionLog.START))
-
-    def _write(self, step: float, **content) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
-
-        event = Event(wall_time=time.time(), step=int(step), **content)
-        self.writer.write(event.SerializeToString())
+            self.file = self.file or show.EventFile(self.folder, self.step)
+            self.file.write(row["step"], {tag: row[column] for column, tag in TAGS.items()},
+                            {f"overlay/{name}": picture for name, picture in pictures.items()})
 
     def __enter__(self) -> "TensorBoard":
         return self
 
     def __exit__(self, *_) -> None:
         with suppress(OSError):              # what an epoch had to say is written already
-            if self.writer:
-                self.writer.close()
+            if self.file:
+                self.file.close()

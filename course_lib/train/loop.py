@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional
 
-from course_lib import settings
+from course_lib import losses, settings, show
 from course_lib.compute import AUTO, Compute
 from course_lib.errors import CourseError
 from course_lib.predict import predictor, stored
@@ -63,7 +62,7 @@ def training_step(model: torch.nn.Module, image: torch.Tensor, target: torch.Ten
     """
     with compute.autocast(image.device):
         logits = model(image.float())                        # (B, out_channels, …)
-    loss = weighted_loss(loss_fn, logits, target)
+    loss = losses.weigh_levels(loss_fn, logits, target)
     optimizer.zero_grad()
     scaler.scale(loss).backward()
     if clip_norm is not None:
@@ -72,24 +71,6 @@ def training_step(model: torch.nn.Module, image: torch.Tensor, target: torch.Ten
     scaler.step(optimizer)
     scaler.update()
     return loss.detach()
-
-
-def weighted_loss(loss_fn: Callable, logits: torch.Tensor | list[torch.Tensor],
-                  target: torch.Tensor) -> torch.Tensor:
-    """Compute the loss; of a list of logits, finest first (deep supervision), the weighted mean.
-
-    Each level counts half of the one before, against the target at its size (nearest voxel).
-    Source: nnU-Net (Isensee et al. 2021, doi:10.1038/s41592-020-01008-z), which also leaves out
-    the coarsest level.
-    """
-    if isinstance(logits, torch.Tensor):
-        return loss_fn(logits, target)
-    weights = [0.5 ** level for level in range(len(logits))]
-    parts = [weight * loss_fn(part, target if part.shape[2:] == target.shape[2:] else
-                              functional.interpolate(target.float(), part.shape[2:]).to(
-                                  target.dtype))
-             for weight, part in zip(weights, logits, strict=True)]
-    return sum(parts) / sum(weights)
 
 
 @contextmanager
@@ -104,57 +85,50 @@ def _explain_limits(device: torch.device, config: TrainConfig, preparation: dict
                               cure="take a batch_size of at least 2, or larger slices") from error
         if not any(words in str(error).lower() for words in OUT_OF_MEMORY):
             raise
-        size = preparation.get("size", preparation)
-        raise CourseError(what=f"out of memory on {device.type} with "
-                               f"batch_size={config.batch_size}, size={size}", where="train.fit",
-                          cure=f"take batch_size={max(1, config.batch_size // 2)}, smaller slices "
-                               "or fewer features, in a new run; the epochs so far are kept"
-                          ) from error
+        raise CourseError(what=f"out of memory on {device.type} with batch_size="
+                               f"{config.batch_size}, size={preparation.get('size', preparation)}",
+                          where="train.fit", cure=f"take batch_size="
+                          f"{max(1, config.batch_size // 2)}, smaller slices or fewer features, in "
+                          "a new run; the epochs so far are kept") from error
 
 
-def _finite_mean(losses: list[torch.Tensor], step: int, rate: float) -> float:
+def _finite_mean(values: list[torch.Tensor], step: int, rate: float) -> float:
     """Average an epoch's losses so far, the last of them from this step (counted from 1)."""
-    values = torch.stack(losses).cpu()
-    bad = (~values.isfinite()).nonzero()
+    losses = torch.stack(values).cpu()
+    bad = (~losses.isfinite()).nonzero()
     if len(bad):
         first = int(bad[0])
-        raise CourseError(what=f"loss is {values[first].item()} at step "
-                               f"{step - len(losses) + first + 1}, with learning rate {rate:.3g}",
-                          where="train.fit",
-                          cure="take a learning rate ten times smaller, in a new run; the epochs "
-                               "so far are kept")
-    return values.mean().item()
+        raise checkpoint.diverged(f"loss is {losses[first].item()} at step "
+                                  f"{step - len(losses) + first + 1}", rate)
+    return losses.mean().item()
 
 
 @torch.no_grad()
 def _validate(model: torch.nn.Module, dataset, loss_fn: Callable, config: TrainConfig,
               compute: Compute, postprocess: str | None,
               pictures: bool) -> tuple[dict, dict[str, np.ndarray]]:
-    """Score each validation patient, one in memory at a time.
+    """Score each validation patient, one in memory at a time; a logit that is no number is refused.
 
     Returns:
         validation_loss, the mean over batches; prepared_dsc, the mean over the patients with
         something to measure; patients_scored, how many these are. And pictures of up to four.
-    Raises:
-        CourseError: a logit is not a number.
     """
-    losses, scores, drawn = [], [], {}
+    each_loss, scores, drawn = [], [], {}
     for name in dataset.patients:
         ready = dataset.prepared(name)
         logits = predictor.predict_logits(model, ready.image, compute=compute,
                                           batch_size=config.batch_size)
-        losses += [loss_fn(part, target).item() for part, target in zip(
+        each_loss += [loss_fn(part, target).item() for part, target in zip(
             logits.split(config.batch_size), ready.target.split(config.batch_size), strict=True)]
-        if not (stored.all_finite([logits]) and math.isfinite(losses[-1])):
-            raise CourseError(what="the network's output is not a number", where=name,
-                              cure="take a learning rate ten times smaller, in a new run; the "
-                                   "epochs before this one are kept")
+        if not (stored.all_finite([logits]) and math.isfinite(each_loss[-1])):
+            raise checkpoint.diverged("the network's output is not a number",
+                                      config.learning_rate, where=name)
         mask = predictor.prepared_masks(logits, postprocess)
         scores.append(predictor.mean_dsc(mask, ready.target, dataset.labels))
         if pictures and ready.image.ndim == 4 and len(drawn) < 4:        # of 2D slices
-            drawn[name] = log.draw(ready, mask)
+            drawn[name] = show.outline_most_marked(ready.image, mask, ready.target)
     measured = [score for score in scores if not math.isnan(score)]
-    return {"validation_loss": float(np.mean(losses)),
+    return {"validation_loss": float(np.mean(each_loss)),
             "prepared_dsc": float(np.mean(measured)) if measured else math.nan,
             "patients_scored": len(measured)}, drawn
 
@@ -200,11 +174,7 @@ def _make_state(model: torch.nn.Module, config: TrainConfig, compute: Compute, f
 
 
 def _show_finished(folder: Path, config: dict, model: torch.nn.Module) -> Run | None:
-    """Show a run whose last.pt is lost, from what is left of it; None where last.pt is there.
-
-    Raises:
-        CourseError: it was not finished, so it cannot go on.
-    """
+    """Show a finished run whose last.pt is lost, from what is left; None where last.pt is there."""
     if (folder / "last.pt").is_file():
         return None
     history = run_folder.read_history(folder)
@@ -230,32 +200,32 @@ def _train(state: checkpoint.State, training, validation, loss_fn: Callable,
     with log.TensorBoard(state.folder, step) as board, log.progress_bar(steps, step) as bar:
         for epoch in range(len(history) + 1, config.epochs + 1):
             model.train()
-            losses = []
+            each_loss = []
             for image, target in training.batches(config.batch_size, steps_per_epoch, generator,
                                                   compute=compute):
                 rate = learning_rate(config, step, steps)
                 state.optimizer.param_groups[0]["lr"] = rate
                 if augment:
                     image, target = augment(image, target, generator)
-                losses.append(training_step(
+                each_loss.append(training_step(
                     model, image, target, loss_fn=loss_fn, optimizer=state.optimizer,
                     scaler=state.scaler, compute=compute, clip_norm=config.clip_norm))
                 step += 1
                 if step == first:
-                    _finite_mean(losses, step, rate)
+                    _finite_mean(each_loss, step, rate)
                     state.begin(chosen, beginning)
                 if step % 10 == 0:                           # looking at a loss waits for a GPU
-                    log.advance(bar, step, _finite_mean(losses, step, rate), history)
-            row = {"epoch": epoch, "step": step, "training_loss": _finite_mean(losses, step, rate)}
-            scores, pictures = NOT_VALIDATED, {}
+                    log.advance(bar, step, _finite_mean(each_loss, step, rate), history)
+            loss, scores, pictures = _finite_mean(each_loss, step, rate), NOT_VALIDATED, {}
             if epoch % config.validate_every == 0 or epoch == config.epochs:
                 scores, pictures = _validate(
                     model, validation, loss_fn, config, compute, chosen["postprocess"],
                     pictures=epoch % max(1, config.epochs // 5) == 0)
-            row |= scores | {"learning_rate": rate, "seconds": time.perf_counter() - clock}
+            row = {"epoch": epoch, "step": step, "training_loss": loss, **scores,
+                   "learning_rate": rate, "seconds": time.perf_counter() - clock}
             board.epoch(row, pictures)
             state.keep(row)
-            log.advance(bar, step, row["training_loss"], history)
+            log.advance(bar, step, loss, history)
 
 
 def fit(model: torch.nn.Module, training, validation, *, loss: Callable, augment: Callable | None,
@@ -266,22 +236,20 @@ def fit(model: torch.nn.Module, training, validation, *, loss: Callable, augment
     After each epoch validation patients are scored on the prepared grid; last.pt (all it takes to
     go on) and best.pt (highest mean DSC) are written. Called again it goes on after the last whole
     epoch, and ends the same, on a CPU to the bit (same machine, versions, threads, layout and
-    precision). A run exists from its first step on: what fails before leaves nothing behind. Where
-    COURSE_KEEP names a folder, the run is backed up there, and brought back, as well.
+    precision). What fails before the first step leaves nothing behind. Where COURSE_KEEP names a
+    folder, the run is backed up there, and brought back.
 
     Args:
         model: returns logits, one tensor, or a list, finest first, while it trains; ends with the
             last epoch's weights (predict.load has the best).
-        training, validation: data sets (see docs) of different patients, prepared alike.
+        training, validation: data sets of different patients, prepared alike.
         loss: (logits, target) -> scalar.
         augment: (image, target, generator) -> (image, target), or None.
-        config: what it is trained with.
-        folder: of the run; made where it does not exist.
+        config, folder: what it is trained with, and where the run is kept.
         compute: how it is computed; None chooses for the device.
         postprocess: "largest_component" of each label, or None: used to score and to predict.
     Raises:
-        CourseError: something cannot work, settings or data changed, the folder is in use or
-            damaged, a number is not finite, or memory ran out; see its cure.
+        CourseError: something cannot work, has changed, is damaged or ran out; see its cure.
     """
     folder, device = Path(folder).expanduser(), settings.device()
     compute = compute or Compute()
