@@ -1,4 +1,4 @@
-"""CPU time of `augment.affine` beside the tutorial's augmentation: `python augmentation.py`.
+"""CPU time of `augment.Affine` beside the tutorial's augmentation: `python augmentation.py`.
 
 The tutorial (brain-segmentation-pytorch, `transform.py`) works sample by sample on float64 arrays:
 skimage's rescale, pad or crop, rotate, flip. The distribution is the same.
@@ -20,7 +20,7 @@ HOW = {"preserve_range": True, "mode": "constant"}
 
 
 def tutorial_sample(image: np.ndarray, mask: np.ndarray, random: np.random.Generator) -> tuple:
-    """Image (S, S, 3) and mask (S, S, 1), float64, to tensors (3, S, S) and (1, S, S), float32."""
+    """Turn image (S, S, 3) and mask (S, S, 1), float64, into (3, S, S) and (1, S, S), float32."""
     size, zoom, angle = len(image), random.uniform(0.95, 1.05), random.uniform(-15, 15)
     moved = []
     for array, order in ((image, 1), (mask, 0)):
@@ -38,13 +38,13 @@ def tutorial_sample(image: np.ndarray, mask: np.ndarray, random: np.random.Gener
 
 
 def compare(size: int, repeats: int) -> dict[str, float]:
-    """CPU seconds a sample, of the tutorial's augmentation and of ours."""
+    """Measure CPU seconds a sample, of the tutorial's augmentation and of ours."""
     generator, random = torch.Generator().manual_seed(0), np.random.default_rng(0)
     images = torch.randn(BATCH, 3, size, size).half()
     targets = (torch.rand(BATCH, 1, size, size) > 0.95).to(torch.uint8)
     pairs = [(image.permute(1, 2, 0).double().numpy(), target.permute(1, 2, 0).double().numpy())
              for image, target in zip(images, targets, strict=True)]
-    affine, scanner = augment.affine(), augment.scanner()
+    affine, scanner = augment.Affine(), augment.Scanner()
     took = fastest({
         "tutorial": lambda: [tutorial_sample(*pair, random) for pair in ROUND * pairs],
         "affine": lambda: [affine(images, targets, generator) for _ in range(ROUND)],

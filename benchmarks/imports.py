@@ -14,7 +14,7 @@ WANTED = 5                                       # per cent beyond torch
 
 
 def cpu_seconds(code: str) -> float:
-    """User and system time of an interpreter that does this and ends."""
+    """Measure user and system time of an interpreter that does this and ends."""
     before = os.times()
     subprocess.run([sys.executable, "-c", code], check=True)
     after = os.times()
@@ -23,7 +23,7 @@ def cpu_seconds(code: str) -> float:
 
 
 def slowest(code: str, count: int) -> list[tuple[str, float]]:
-    """Modules by their own milliseconds, of those that torch does not bring."""
+    """List modules by their own milliseconds, of those that torch does not bring."""
     done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], check=True,
                           capture_output=True, text=True)
     rows = [line.removeprefix("import time:").split("|") for line in done.stderr.splitlines()

@@ -10,7 +10,7 @@ import torch
 from timing import fastest
 
 from course_lib import models, predict
-from course_lib.train.config import TrainConfig, choose_layout_and_precision
+from course_lib.compute import Compute
 
 WANTED = 1.4                                     # times as fast
 CPU = torch.device("cpu")
@@ -22,16 +22,16 @@ def compare(size: int, features: int, slices: int, rounds: int) -> None:
     plain = models.UNet(3, 1, features=features).eval()
     last = copy.deepcopy(plain).to(memory_format=torch.channels_last)
     images = torch.randn(slices, 3, size, size).half()
-    layout, precision = choose_layout_and_precision(plain, TrainConfig(epochs=1), CPU)
-    chosen = copy.deepcopy(plain).to(memory_format=predict.memory_format(plain, layout))
+    compute = Compute().resolve(plain, CPU, size=0)
+    chosen = copy.deepcopy(plain).to(memory_format=compute.memory_format(plain))
+    half = Compute("channels_last", "bfloat16", False)
     ways = {
         "float32 contiguous": lambda: predict.predict_logits(plain, images),
         "float32 channels_last": lambda: predict.predict_logits(last, images),
-        "bfloat16 channels_last": lambda: predict.predict_logits(last, images,
-                                                                 precision="bfloat16"),
-        "chosen": lambda: predict.predict_logits(chosen, images, precision=precision),
+        "bfloat16 channels_last": lambda: predict.predict_logits(last, images, compute=half),
+        "chosen": lambda: predict.predict_logits(chosen, images, compute=compute),
     }
-    if precision == "float32":
+    if compute.precision == "float32":
         del ways["bfloat16 channels_last"]       # slower, perhaps 20 times
     took = fastest(ways, rounds)
     eager = took["float32 contiguous"]
@@ -39,8 +39,9 @@ def compare(size: int, features: int, slices: int, rounds: int) -> None:
     print(f"{name}, ms a slice: " + ", ".join(f"{way} {1000 * seconds / slices:.2f}"
                                               for way, seconds in took.items()))
     print(f"inference at {name}: float32 channels_last "
-          f"{eager / took['float32 channels_last']:.2f}, chosen ({layout}, {precision}) "
-          f"{eager / took['chosen']:.2f} times as fast as eager float32 (target {WANTED})")
+          f"{eager / took['float32 channels_last']:.2f}, chosen ({compute.layout}, "
+          f"{compute.precision}) {eager / took['chosen']:.2f} times as fast as eager "
+          f"float32 (target {WANTED})")
 
 
 def main() -> None:

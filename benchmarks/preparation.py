@@ -37,14 +37,14 @@ print(json.dumps({{"seconds": time.perf_counter() - start, "cpu": time.process_t
 
 
 def timed(work: str, cache: str) -> dict[str, float]:
-    """Seconds, CPU seconds and MiB of a process that runs one line of work."""
+    """Measure seconds, CPU seconds and MiB of a process that runs one line of work."""
     child = subprocess.run([sys.executable, "-c", CHILD.format(work=work)], check=True, text=True,
                            stdout=subprocess.PIPE, env={**os.environ, "COURSE_CACHE": cache})
     return json.loads(child.stdout.splitlines()[-1])
 
 
 def reference(folder: Path, size: int) -> np.ndarray:
-    """One patient by the reference recipe, as it works: whole volumes in float64."""
+    """Prepare one patient by the reference recipe, as it works: whole volumes in float64."""
     stem = folder.name
     numbers = sorted(int(path.stem.split("_")[-1]) for path in folder.glob("*[0-9].tif"))
     image = np.stack([tifffile.imread(folder / f"{stem}_{n}.tif") for n in numbers[1:-1]])

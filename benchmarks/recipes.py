@@ -13,20 +13,21 @@ import time
 import numpy as np
 import torch
 
-from course_lib import augment, data, losses, models, predict, settings, show, stats, train
+from course_lib import augment, data, losses, models, predict, settings, stats, train
+from course_lib.compute import Compute
 
 RECIPES = {
-    "reference": {"loss": losses.SoftDice, "drop_ends": True, "augment": augment.affine(),
+    "reference": {"loss": losses.SoftDice, "drop_ends": True, "augment": augment.Affine(),
                   "config": {"learning_rate": 1e-4, "optimizer": "adam"}},
     "course": {"loss": losses.BCEDice, "drop_ends": False,
-               "augment": augment.chain(augment.affine(), augment.scanner()),
+               "augment": augment.Compose([augment.Affine(), augment.Scanner()]),
                "config": {"learning_rate": 3e-3, "optimizer": "adamw", "weight_decay": 1e-2,
                           "schedule": "cosine"}},
 }
 
 
 def train_and_score(o: argparse.Namespace, split: data.Split, name: str) -> tuple[list, float]:
-    """One training; prints and returns the scores of the reported patients, and its seconds."""
+    """Train once; print and return the scores of the reported patients, and its seconds."""
     recipe = RECIPES[o.recipe]
     folder = data.fetch(o.data, patients=o.patients)
     start = time.perf_counter()
@@ -39,15 +40,16 @@ def train_and_score(o: argparse.Namespace, split: data.Split, name: str) -> tupl
     settings_of_training = recipe["config"] | (
         {"learning_rate": o.learning_rate} if o.learning_rate else {})
     config = train.TrainConfig(epochs=o.epochs, batch_size=o.batch_size, seed=o.seed,
-                               precision=o.precision, layout=o.layout, **settings_of_training)
+                               **settings_of_training)
     torch.manual_seed(o.seed)
     run = train.fit(models.UNet(3, 1, features=o.features), training, validation,
                     loss=recipe["loss"](), augment=recipe["augment"], config=config,
-                    folder=settings.runs_folder() / name)
+                    compute=Compute(o.layout, o.precision), folder=settings.runs_folder() / name)
     table = predict.evaluate(predict.load(run.folder), test)
-    print(show.table(table))
+    print(table)
     curve = " ".join(f"{row['prepared_dsc']:.2f}" for row in run.history)
-    print(f"{run.config['layout']}, {run.config['precision']}, {run.history[-1]['step']} steps, "
+    compute = run.config["compute"]
+    print(f"{compute['layout']}, {compute['precision']}, {run.history[-1]['step']} steps, "
           f"{run.history[-1]['seconds']:.0f} s; validation DSC by epoch: {curve}")
     return table, run.history[-1]["seconds"]
 
@@ -83,13 +85,13 @@ def main() -> None:
         splits = {f"{o.name}-fold{number}": data.split_patients(
             every[number - 1].training, validation=o.validation, test=0)._replace(
                 test=every[number - 1].test) for number in o.folds}
-    found = [train_and_score(o, split, name) for name, split in splits.items()]
-    scores = [row["dsc"] for table, _ in found for row in table]
+    results = [train_and_score(o, split, name) for name, split in splits.items()]
+    scores = [row["dsc"] for table, _ in results for row in table]
     low, high = stats.bootstrap_interval(scores)
     print(f"{o.recipe} recipe, {o.size} px, {o.features} features, seed {o.seed}: mean DSC "
           f"{np.nanmean(scores):.3f}, 95 % interval {low:.3f} to {high:.3f}, median "
           f"{np.nanmedian(scores):.3f}, {len(scores)} patients, "
-          f"{sum(seconds for _, seconds in found):.0f} s of training and validation")
+          f"{sum(seconds for _, seconds in results):.0f} s of training and validation")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ its text, so the two cannot drift apart. `--help` says what can be chosen.
 
 import argparse
 import ast
-import csv
 import importlib.metadata
-import io
 import time
 from pathlib import Path
 
@@ -20,17 +18,18 @@ from torch import nn
 from torch.nn import functional
 
 from course_lib import augment, data, losses, predict, settings, stats
-from course_lib.data.cache import write_atomically
+from course_lib.files import write_atomically
+from course_lib.tables import Table
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 LESSON = CHECKOUT / "lessons" / "02_unet_block_by_block.py"
 SAVED = CHECKOUT / "course_lib" / "saved" / "lesson_02_skips.csv"
 JOINS = ("nothing", "add", "concatenate")
-WANTED = {"double_conv", *JOINS, "make_blocks", "wire", "Net", "train_net"}
+WANTED = {"conv_norm_act", "double_conv", *JOINS, "make_blocks", "wire", "Net", "train_net"}
 
 
 def from_lesson() -> dict:
-    """The lesson's functions and classes of WANTED, by name."""
+    """Take the functions and classes of WANTED out of the lesson, by name."""
     tree = ast.parse(LESSON.read_text(encoding="utf-8"))
     tree.body = [node for node in tree.body if getattr(node, "name", None) in WANTED]
     names = {"torch": torch, "nn": nn, "functional": functional, "augment": augment,
@@ -42,7 +41,7 @@ def from_lesson() -> dict:
 
 
 def score(patients: int, size: int, steps: int, seeds: list[int]) -> tuple[str, list[dict]]:
-    """How it was made, and a row for each network, seed and test patient."""
+    """Train and score: how it was made, and a row for each network, seed and test patient."""
     lesson = from_lesson()
     folder = data.fetch("lgg-phantom", patients=patients)
     names = [path.name for path in data.find_patients(folder)]
@@ -54,10 +53,10 @@ def score(patients: int, size: int, steps: int, seeds: list[int]) -> tuple[str, 
         for join in JOINS:
             start = time.perf_counter()
             net = lesson["train_net"](lesson[join], training, steps, seed)
-            found = predict.evaluate(predict.Predictor(net, training.geometry), test)
+            scores = predict.evaluate(predict.Predictor(net, training.preparation), test)
             rows += [{"network": join, "seed": seed, "patient": row["patient"],
-                      "dsc": round(row["dsc"], 4)} for row in found]
-            print(f"{join:12} seed {seed}: mean DSC {np.nanmean([r['dsc'] for r in found]):.3f}, "
+                      "dsc": round(row["dsc"], 4)} for row in scores]
+            print(f"{join:12} seed {seed}: mean DSC {np.nanmean(scores.column('dsc')):.3f}, "
                   f"{time.perf_counter() - start:.0f} s", flush=True)
     how = (f"# benchmarks/skips.py: lgg-phantom, {len(split.training)} patients to train, "
            f"{len(split.test)} to test, {size} px, 8 features, {steps} steps of 16 slices, "
@@ -67,7 +66,7 @@ def score(patients: int, size: int, steps: int, seeds: list[int]) -> tuple[str, 
 
 
 def report(rows: list[dict]) -> None:
-    """Paired differences to concatenation, each patient's mean over the seeds."""
+    """Print paired differences to concatenation, each patient's mean over the seeds."""
     patients = sorted({row["patient"] for row in rows})
 
     def means(join):
@@ -93,12 +92,8 @@ def main() -> None:
     start = time.perf_counter()
     how, rows = score(o.patients, o.size, o.steps, o.seeds)
     report(rows)
-    text = io.StringIO(f"{how}\n")
-    text.seek(0, io.SEEK_END)
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(o.output, lambda file: file.write(text.getvalue().encode()))
+    text = f"{how}\n{Table(rows).to_csv()}".encode()
+    write_atomically(o.output, lambda file: file.write(text))
     print(f"{o.output}, {time.perf_counter() - start:.0f} s")
 
 

@@ -23,15 +23,10 @@ from augmentation import tutorial_sample
 from recipes import RECIPES
 from timing import fastest
 
-from course_lib import data, metrics, models, predict, settings, show
-from course_lib.data import geometry
-from course_lib.train.config import (
-    OPTIMIZERS,
-    TrainConfig,
-    choose_layout_and_precision,
-    learning_rate,
-)
-from course_lib.train.loop import batches
+from course_lib import data, models, predict, settings, train
+from course_lib.compute import PLAIN, Compute
+from course_lib.tables import Table, read_csv
+from course_lib.train.config import OPTIMIZERS, learning_rate
 
 EVERY = 15                                       # seconds of training time between two scores
 BATCH = 16
@@ -53,54 +48,44 @@ class Contender:
         self.training, self.scored = (
             data.SliceDataset(folder, size=size, patients=part, drop_ends=recipe["drop_ends"])
             for part in (split.training, split.validation))
-        self.config = TrainConfig(epochs=1, batch_size=BATCH, seed=seed, **recipe["config"])
+        self.config = train.TrainConfig(epochs=1, batch_size=BATCH, seed=seed, **recipe["config"])
         self.steps, self.step = steps, 0
         torch.manual_seed(seed)
         self.generator = torch.Generator().manual_seed(seed)
         self.model = models.UNet(3, 1, features=features)
-        layout, self.precision = choose_layout_and_precision(self.model, self.config,
-                                                             torch.device("cpu"))
-        self.model.to(memory_format=predict.memory_format(self.model, layout)).train()
+        self.compute = Compute().resolve(self.model, torch.device("cpu"), size=0)
+        self.model.to(memory_format=self.compute.memory_format(self.model)).train()
         self.optimizer = OPTIMIZERS[self.config.optimizer](
             self.model.parameters(), lr=self.config.learning_rate,
             weight_decay=self.config.weight_decay)
+        self.scaler = torch.amp.GradScaler("cpu", enabled=False)
         self.loss, self.augment = recipe["loss"](), recipe["augment"]
         self.drawn = self._draw()
 
     def _draw(self):
-        weights = self.training.sampling_weights().float()
         while True:
-            yield from batches(self.training.images, self.training.targets, weights, BATCH,
-                               self.generator)
+            yield from self.training.batches(BATCH, len(self.training) // BATCH, self.generator,
+                                             compute=self.compute)
 
     def do_step(self) -> None:
         """Draw, augment, forward, backward, optimizer: what the clock counts."""
         self.optimizer.param_groups[0]["lr"] = learning_rate(self.config, self.step, self.steps)
         image, target = self.augment(*next(self.drawn), self.generator)
-        with predict.autocast(torch.device("cpu"), self.precision):
-            logits = self.model(image.float())
-        loss = self.loss(logits, target)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+        train.training_step(self.model, image, target, loss_fn=self.loss,
+                            optimizer=self.optimizer, scaler=self.scaler, compute=self.compute)
         self.step += 1
 
-    def score(self, targets: dict[str, np.ndarray]) -> list[float]:
-        """DSC per patient on the original grid, largest component."""
-        logits = predict.predict_logits(self.model, self.scored.images, precision=self.precision)
-        probabilities = torch.sigmoid(logits)[:, 0].numpy()
-        scores = []
-        for name, target in targets.items():
-            raw = geometry.restore(probabilities[self.scored.rows(name)], self.scored.boxes[name])
-            scores.append(metrics.dsc(metrics.largest_component(raw > predict.THRESHOLD), target))
-        return scores
+    def score(self) -> dict[str, float]:
+        """Score each patient on the original grid, largest component."""
+        predictor = predict.Predictor(self.model, self.scored.preparation, compute=self.compute)
+        return {row["patient"]: row["dsc"] for row in predict.evaluate(predictor, self.scored)}
 
 
 def probe(rounds: int) -> None:
-    """Seconds a step of each contender, and of the tutorial's own loop: float32, skimage."""
+    """Time a step of each contender, and of the tutorial's own loop: float32, skimage."""
     ready = {name: Contender(name, seed=0, steps=10**6) for name in CONTENDERS}
     plain = Contender("tutorial", seed=0, steps=10**6)
-    plain.precision, random = "float32", np.random.default_rng(0)
+    plain.compute, random = PLAIN, np.random.default_rng(0)
     plain.model.to(memory_format=torch.contiguous_format)
 
     def one_by_one(image, target, _):
@@ -123,32 +108,30 @@ def run(name: str, seed: int) -> None:
     seconds = json.loads((FOLDER / "step_seconds.json").read_text())[name]
     steps = int(CONTENDERS[name][3] / seconds)
     contender = Contender(name, seed, steps)
-    targets = {patient: data.read_patient(contender.scored.folder / patient).target
-               for patient in contender.scored.patients}
     rows, clock = [], 0.0
     for number in range(1, CONTENDERS[name][3] // EVERY + 1):
         start = time.perf_counter()
         while contender.step < int(number * EVERY / seconds):
             contender.do_step()
         clock += time.perf_counter() - start
-        scores = dict(zip(targets, contender.score(targets), strict=True))
+        scores = contender.score()
         rows.append({"seconds": number * EVERY, "step": contender.step, "clock": clock,
                      "mean": float(np.mean(list(scores.values()))), **scores})
-        predict.write_table(FOLDER / f"{name.replace(', ', '-')}-{seed}.csv", rows)
+        Table(rows).save(FOLDER / f"{name.replace(', ', '-')}-{seed}.csv")
     print(f"{name}, seed {seed}: {rows[-1]['mean']:.3f} after {rows[-1]['seconds']} s", flush=True)
 
 
 def report() -> None:
-    """Means over seeds, the mark, and when each contender is at or above it three times."""
+    """Print means over seeds, the mark, and when each is at or above it three times."""
     curves = {}
     for name in CONTENDERS:
         files = sorted(FOLDER.glob(f"{name.replace(', ', '-')}-*.csv"))
-        tables = [np.genfromtxt(path, delimiter=",", names=True) for path in files]
-        curves[name] = np.mean([table["mean"] for table in tables], axis=0)
-        worst = [min(table.dtype.names[4:], key=lambda p, t=table: t[p][-3:].mean())
+        tables = [read_csv(path) for path in files]
+        curves[name] = np.mean([table.column("mean") for table in tables], axis=0)
+        worst = [min(table.names[4:], key=lambda p, t=table: np.mean(t.column(p)[-3:]))
                  for table in tables]
-        print(f"{name}: {len(files)} seeds, last three "
-              f"{[round(float(table['mean'][-3:].mean()), 3) for table in tables]}, worst {worst}")
+        last = [round(float(np.mean(table.column("mean")[-3:])), 3) for table in tables]
+        print(f"{name}: {len(files)} seeds, last three {last}, worst {worst}")
     took = json.loads((FOLDER / "step_seconds.json").read_text())
     longer = took["tutorial, its own loop"] / took["tutorial"]
     for title, last in (("in the course's loop", len(curves["tutorial"])),
@@ -160,7 +143,7 @@ def report() -> None:
             three = [i for i in range(len(above) - 2) if above[i : i + 3].all()]
             when = f"from {EVERY * (three[0] + 1)} s on" if three else "never"
             print(f"  {name} (allowed {CONTENDERS[name][3]} s): at or above it {when}")
-    print(show.table([{"seconds": EVERY * (i + 1),
+    print(Table([{"seconds": EVERY * (i + 1),
                        **{name: float(curve[i]) if i < len(curve) else float("nan")
                           for name, curve in curves.items()}}
                       for i in range(len(curves["tutorial"])) if i < 20 or (i + 1) % 8 == 0]))

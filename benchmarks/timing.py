@@ -7,7 +7,7 @@ import torch
 
 
 def fastest(tasks: dict[str, Callable], repeats: int, clock: Callable = time.perf_counter) -> dict:
-    """Seconds of each task's fastest call; every task is called once a round, after a first one.
+    """Time each task's fastest call, in seconds; all are called once a round, after a first one.
 
     Args:
         tasks: name to function without arguments.
@@ -23,7 +23,7 @@ def fastest(tasks: dict[str, Callable], repeats: int, clock: Callable = time.per
 
 
 def now(clock: Callable = time.perf_counter) -> float:
-    """The time, once the GPU has done what it was given."""
+    """Read the clock, once the GPU has done what it was given."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     elif torch.backends.mps.is_available():

@@ -18,6 +18,7 @@ from scipy import stats as scipy_stats
 
 from course_lib import data, models, predict, settings, show, train
 from course_lib.show.pictures import TARGET, from_figure
+from course_lib.tables import Table
 
 CHANNELS = ("T1", "FLAIR", "post-contrast")
 SIZE = 128
@@ -62,36 +63,14 @@ def measure(folder: Path) -> Measured:
                     np.array(volume), np.array(lacking), np.array(inside), np.array(healthy), head)
 
 
-class FlairThreshold(torch.nn.Module):
-    """Logits that are positive where FLAIR (z-scored) is above a value."""
-
-    def __init__(self, value: float):
-        super().__init__()
-        self.value = value
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return 10 * (image[:, 1:2] - self.value)
-
-
-def best_threshold(prepared: data.SliceDataset) -> tuple[float, float]:
-    """The threshold on FLAIR that does best on these very patients, and its mean DSC."""
-    scores = {}
-    for value in np.arange(0.5, 4.01, 0.25):
-        logits = predict.predict_logits(FlairThreshold(value), prepared.images)
-        scores[float(value)] = np.nanmean(list(predict.prepared_dsc(logits, prepared).values()))
-    best = max(scores, key=scores.get)
-    return best, float(scores[best])
-
-
 def compare(real: Measured, twin: Measured) -> list[dict]:
-    """Rows of the table: what, real, twin."""
+    """Make the rows of the table: what, real, twin."""
     def numbers(values, form="{:,.0f}"):
         return " / ".join(form.format(value) for value in values)
 
     def spread(found, values, form="{:.2f}"):
         return numbers((values(found).min(), np.median(values(found)), values(found).max()), form)
 
-    thresholds = {id(found): best_threshold(found.prepared) for found in (real, twin)}
     lines = {
         "patients": lambda m: len(m.slices),
         "slices a patient, min / median / max": lambda m: spread(m, lambda m: m.slices, "{:.0f}"),
@@ -109,13 +88,12 @@ def compare(real: Measured, twin: Measured) -> list[dict]:
         "FLAIR z inside tumour, quartiles": lambda m: numbers(
             np.percentile(m.inside[:, 1], (25, 75)), "{:.2f}"),
         "healthy head, 95th percentile of FLAIR z, mean": lambda m: f"{m.healthy.mean():.2f}",
-        "best FLAIR threshold and its DSC": lambda m: "{:.2f}: {:.2f}".format(*thresholds[id(m)]),
     }
     return [{"what": what, "real": line(real), "twin": line(twin)} for what, line in lines.items()]
 
 
 def distances(real: Measured, twin: Measured) -> list[dict]:
-    """Wasserstein-1 distance of z-scores in the head: twin to real, and real half to real half."""
+    """Compute distances (Wasserstein-1) of z-scores in the head: twin to real, real half to half."""
     halves = np.random.default_rng(0).permutation(len(real.head))
     pooled = {"real": real.head, "twin": twin.head,
               "one half": [real.head[i] for i in halves[::2]],
@@ -163,7 +141,7 @@ def save_small(picture: show.Picture, path: Path, width: int = 1560) -> None:
 
 
 def draw_slices(real: Measured, twin: Measured, seed: int = 1) -> show.Picture:
-    """Two patients of each, four slices from the skull's base upwards; FLAIR, tumour outlined.
+    """Draw two patients of each, four slices from the skull's base upwards; FLAIR, tumour outlined.
 
     Two of the eight whose tumour is nearest to the median in volume and brightness.
     """
@@ -202,7 +180,7 @@ def transfer(real: Measured, twin: Measured, options: argparse.Namespace) -> lis
         predictors[title] = predict.load(run.folder)
     for trained, predictor in predictors.items():
         for scored, test in tests.items():
-            scores = [row["dsc"] for row in predict.evaluate(predictor, test)]
+            scores = predict.evaluate(predictor, test).column("dsc")
             rows.append({"trained on": trained, "scored on": scored, "mean DSC": np.mean(scores),
                          "median": np.median(scores),
                          "patients": " ".join(f"{score:.2f}" for score in scores)})
@@ -221,12 +199,12 @@ def main() -> None:
 
     real = measure(data.fetch("lgg-mri"))
     twin = measure(data.fetch("lgg-phantom", patients=options.patients))
-    print(show.table(compare(real, twin)))
-    print(show.table(distances(real, twin)))
+    print(Table(compare(real, twin)))
+    print(Table(distances(real, twin)))
     draw_histograms(real, twin).save(options.pictures / "twin_histograms.png")
     save_small(draw_slices(real, twin), options.pictures / "twin_slices.png")
     if options.transfer:
-        print(show.table(transfer(real, twin, options)))
+        print(Table(transfer(real, twin, options)))
 
 
 if __name__ == "__main__":

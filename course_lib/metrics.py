@@ -8,7 +8,7 @@ from course_lib.errors import CourseError
 
 
 def _masks(prediction, target, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """Both as bool arrays of one shape."""
+    """Turn both into bool arrays of one shape."""
     masks = []
     for mask in (prediction, target):
         mask = mask.detach().cpu().numpy() if isinstance(mask, torch.Tensor) else np.asarray(mask)
@@ -26,7 +26,7 @@ def _masks(prediction, target, where: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def dsc(prediction, target, *, empty: float = float("nan")) -> float:
-    """Dice similarity coefficient of two masks, 2·|P ∩ T| / (|P| + |T|).
+    """Compute the Dice similarity coefficient of two masks, 2·|P ∩ T| / (|P| + |T|).
 
     Args:
         prediction: bool or integer 0/1, array or tensor of any shape. Threshold first.
@@ -48,7 +48,7 @@ def dsc(prediction, target, *, empty: float = float("nan")) -> float:
 
 
 def iou(prediction, target, *, empty: float = float("nan")) -> float:
-    """Intersection over union of two masks, |P ∩ T| / |P ∪ T|; arguments and edges as in `dsc`.
+    """Compute intersection over union, |P ∩ T| / |P ∪ T|; arguments and edges as in `dsc`.
 
     Always at most the DSC: iou = dsc / (2 - dsc).
     Source: Jaccard (1912), doi:10.1111/j.1469-8137.1912.tb05611.x.
@@ -59,7 +59,7 @@ def iou(prediction, target, *, empty: float = float("nan")) -> float:
 
 
 def largest_component(mask: np.ndarray) -> np.ndarray:
-    """The largest connected part of a mask; voxels are joined by faces.
+    """Find the largest connected part of a mask; voxels are joined by faces.
 
     Args:
         mask: bool or 0/1, 2D or 3D.

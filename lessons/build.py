@@ -150,7 +150,7 @@ def only_with(extra: str, source: str) -> str:
 
 
 def fold(title: str, text: str) -> str:
-    """Markdown that stays closed until it is clicked."""
+    """Write Markdown that stays closed until it is clicked."""
     return f"<details>\n<summary>{title}</summary>\n\n{text}\n\n</details>"
 
 

@@ -184,7 +184,8 @@ def test_the_map_names_each_lesson_with_its_minutes(opened):
 
 def test_the_reference_says_what_docstrings_say(opened):
     page = opened["reference/metrics.html", 390]
-    assert "Dice similarity coefficient of two masks, 2·|P ∩ T| / (|P| + |T|)" in page.prose
+    assert "Compute the Dice similarity coefficient of two masks, 2·|P ∩ T| / (|P| + |T|)" in (
+        page.prose)
     assert "course_lib.metrics.dsc" in page.ids and "course_lib.data.SliceDataset" in (
         opened["reference/data.html", 390].ids)
 

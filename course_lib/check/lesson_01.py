@@ -7,7 +7,7 @@ from course_lib.check.record import exercise
 
 
 def _masks() -> dict[str, tuple]:
-    """Volumes of masks (S, H, W), from hand-made to random."""
+    """Make volumes of masks (S, H, W), from hand-made to random."""
     random = np.random.default_rng(0)
     one = np.zeros((4, 6, 6), np.uint8)
     one[1, 2:4, 2:4] = 1
@@ -21,7 +21,7 @@ def _masks() -> dict[str, tuple]:
 
 @exercise("01")
 def slice_dsc_of_nothing(answer) -> Verdict:
-    """Mean DSC per slice of an empty prediction, empty slices counting as 1."""
+    """Check the mean DSC per slice of an empty prediction, empty slices counting as 1."""
     def empty_share(targets):
         return float((~targets.astype(bool).any(axis=(1, 2))).mean())
 
@@ -56,7 +56,7 @@ def _volumes() -> dict[str, tuple]:
 
 
 def _divided(image, divisor):
-    """Z-scores as they are often written, in float32: by what is made of the deviation."""
+    """Compute z-scores as they are often written, in float32: by what is made of the deviation."""
     image = image.astype(np.float32)
     with np.errstate(all="ignore"):
         return (image - image.mean((0, 1, 2))) / divisor(image.std((0, 1, 2)))
@@ -73,7 +73,7 @@ def _z(image, axes, shift=True):
 
 @exercise("01")
 def normalise(answer) -> Verdict:
-    """Z-scores per volume and channel, a constant channel all zeros."""
+    """Check z-scores per volume and channel, a constant channel all zeros."""
     whole = (0, 1, 2)
 
     return check_function(
@@ -114,7 +114,7 @@ def normalise(answer) -> Verdict:
 
 @exercise("01")
 def split_rows(answer) -> Verdict:
-    """Rows of training and test patients."""
+    """Check the rows of training and test patients."""
     def right(index, test_patients):
         test = [row for row, (patient, _) in enumerate(index) if patient in test_patients]
         return [row for row in range(len(index)) if row not in test], test
@@ -160,7 +160,7 @@ def split_rows(answer) -> Verdict:
 
 @exercise("01")
 def find_the_leak(answer) -> Verdict:
-    """Which of four reports can be believed for new patients."""
+    """Check which of four reports can be believed for new patients."""
     return check_choice(answer, right="d", wrong={
         "a": "neighbouring slices of one patient lie on both sides: the network may remember them",
         "b": "mean and standard deviation were taken over all patients, so the test patients had a "

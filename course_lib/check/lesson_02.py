@@ -32,7 +32,7 @@ def _fill(block: nn.Module, image: torch.Tensor) -> None:
 
 @torch.no_grad()
 def _behaviour(block: nn.Module, in_channels: int) -> list:
-    """What a block does with one image, in both modes, and how many parameters it has."""
+    """Record what a block does with one image, in both modes, and how many parameters it has."""
     if not isinstance(block, nn.Module):
         raise TypeError(f"{type(block).__name__} is no nn.Module: is there a `return`?")
     image = torch.randn(3, in_channels, 7, 10, generator=torch.Generator().manual_seed(9))
@@ -44,7 +44,7 @@ def _behaviour(block: nn.Module, in_channels: int) -> list:
 
 def _block(norm: Callable | None = None, activation: Callable | None = None, bias: bool = False,
            padding: int = 1, order: str = "cnacna") -> Callable:
-    """A maker of blocks: c convolution, n norm, a activation, in this order."""
+    """Give a maker of blocks: c convolution, n norm, a activation, in this order."""
     norm = norm or (lambda channels: nn.InstanceNorm2d(channels, affine=True))
     activation = activation or (lambda: nn.LeakyReLU(0.01))
 
@@ -62,7 +62,7 @@ def _block(norm: Callable | None = None, activation: Callable | None = None, bia
 
 @exercise("02")
 def instance_block(answer) -> Verdict:
-    """Two 3x3 convolutions without bias, each with instance norm (affine) and LeakyReLU(0.01)."""
+    """Check a block: twice 3x3 convolution (no bias), instance norm (affine), LeakyReLU(0.01)."""
     def behave(make):
         def run(in_channels, out_channels):
             block = make(in_channels, out_channels)
@@ -100,7 +100,7 @@ def instance_block(answer) -> Verdict:
 
 def _sides(side: int, levels: int, block: int = 4, deepest: int = 4, up: int = 4,
            strict: bool = True, floor: float = 0) -> int:
-    """Side of the output; pixels that a block takes off on the way down, at the bottom, up."""
+    """Compute the output's side; a block takes pixels off on the way down, at the bottom, up."""
     for _ in range(levels):
         side -= block
         if strict and side % 2:
@@ -114,7 +114,7 @@ def _sides(side: int, levels: int, block: int = 4, deepest: int = 4, up: int = 4
 
 @exercise("02")
 def valid_side(answer) -> Verdict:
-    """The output's side with valid padding, 0 where it does not work."""
+    """Check the output's side with valid padding, 0 where it does not work."""
     return check_function(
         answer, _sides,
         {"572, four levels": (572, 4), "188, four levels": (188, 4), "570, four levels": (570, 4),
@@ -216,7 +216,7 @@ def crop_and_join(answer) -> Verdict:
 def _count(inputs: int, outputs: int, f: int, *, doubled: bool = True, bias: bool = False,
            norm: int = 2, up_bias: bool = True, head_bias: bool = True, up_kernel: int = 4,
            bottleneck: bool = True, second: bool = True, halved: bool = True) -> int:
-    """Parameters of the library's U-Net, with what may be forgotten as switches."""
+    """Count the parameters of the library's U-Net, with what may be forgotten as switches."""
     widths = [f, 2 * f, 4 * f, 8 * f, 16 * f]
     down = list(zip([inputs, *widths], widths, strict=False))
     up = [((2 if doubled else 1) * width, width) for width in widths[:4]]
@@ -228,7 +228,7 @@ def _count(inputs: int, outputs: int, f: int, *, doubled: bool = True, bias: boo
 
 @exercise("02")
 def parameters_by_hand(answer) -> Verdict:
-    """How many parameters models.UNet(in_channels, out_channels, features=…) has."""
+    """Check how many parameters models.UNet(in_channels, out_channels, features=…) has."""
     def but(**switches):
         return lambda *arguments: _count(*arguments, **switches)
 
@@ -261,7 +261,7 @@ def parameters_by_hand(answer) -> Verdict:
 
 @exercise("02")
 def training_memory(answer) -> Verdict:
-    """MB that a training step holds: kept outputs, weights, gradients, the optimiser's numbers."""
+    """Check the MB that a training step holds: outputs, weights, gradients, optimiser's numbers."""
     def megabytes(outputs, parameters, moments, *, weights=2, twice=1, unit=1e6, number=4):
         return number * (twice * outputs + parameters * (weights + moments)) / unit
 
@@ -294,7 +294,7 @@ def training_memory(answer) -> Verdict:
 
 @exercise("02")
 def judge_the_claim(answer) -> Verdict:
-    """Which of four claims about U-Net this lesson's measurements bear."""
+    """Check which of four claims about U-Net this lesson's measurements bear."""
     return check_choice(answer, right="c", wrong={
         "a": "section 5 counts them: the U-Net of the paper has 31 million parameters, more than "
              "many a classification network. Few images are enough for other reasons",

@@ -8,7 +8,7 @@ from course_lib.metrics import dsc
 
 
 def _pairs() -> dict[str, tuple]:
-    """Predictions and targets (S, H, W), half right, one empty, both empty."""
+    """Make predictions and targets (S, H, W), half right, one empty, both empty."""
     random = np.random.default_rng(3)
     target = (random.random((5, 7, 6)) > 0.7).astype(np.uint8)
     target[[0, 4]] = 0
@@ -22,7 +22,7 @@ def _pairs() -> dict[str, tuple]:
 
 @exercise("03")
 def dsc_of_patient(answer) -> Verdict:
-    """The DSC of a whole patient."""
+    """Check the DSC of a whole patient."""
     def safe(top, bottom):
         return float(top) / float(bottom) if bottom else float("nan")
 
@@ -57,7 +57,7 @@ def dsc_of_patient(answer) -> Verdict:
 
 @exercise("03")
 def whose_score(answer) -> Verdict:
-    """Why one reports 0.91 and the other 0.82."""
+    """Check why one reports 0.91 and the other 0.82."""
     return check_choice(answer, right="b", wrong={
         "a": "both are U-Nets with 32 features at the top",
         "c": "both count pixels of a whole patient; per slice it would be higher still, for empty "

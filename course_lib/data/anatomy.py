@@ -69,14 +69,14 @@ class Atlas:
 
 
 def _ellipsoid(centre: tuple, axes: tuple, grid: list[np.ndarray]) -> np.ndarray:
-    """Roughly the depth below the surface of an ellipsoid, mm; negative outside."""
+    """Estimate the depth below the surface of an ellipsoid, mm; negative outside."""
     level = np.sqrt(sum(((along - middle) / half) ** 2
                         for along, middle, half in zip(grid, centre, axes, strict=True)))
     return (1 - level) * min(axes)
 
 
 def _draw_head(outside: np.ndarray) -> np.ndarray:
-    """(3, Z, Y, X): distance to the brain, depth below the skin, and the face; see Atlas.
+    """Draw (3, Z, Y, X): distance to the brain, depth below the skin, and the face; see Atlas.
 
     Args:
         outside: (Z, Y, X) distance to the brain's surface.
@@ -101,7 +101,7 @@ def _draw_head(outside: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def load() -> Atlas:
-    """The template, drawn once a process (2 s)."""
+    """Load the template, drawn once a process (2 s)."""
     from nilearn import datasets as nilearn_data
 
     grey, white, t1 = (make(resolution=1) for make in (
@@ -130,7 +130,7 @@ def load() -> Atlas:
 
 def sample(volume: torch.Tensor, corner: torch.Tensor, step: float,
            points: torch.Tensor) -> torch.Tensor:
-    """Trilinear values (C, n) of a volume (C, Z, Y, X) at points (n, 3); its border goes on."""
+    """Sample a volume (C, Z, Y, X) at points (n, 3), trilinear: (C, n); its border goes on."""
     size = torch.tensor(volume.shape[:0:-1], dtype=torch.float32)       # (X, Y, Z)
     grid = 2 * (points - corner) / (step * (size - 1)) - 1
     return functional.grid_sample(volume[None], grid[None, None, None], mode="bilinear",
@@ -138,14 +138,14 @@ def sample(volume: torch.Tensor, corner: torch.Tensor, step: float,
 
 
 def head_at(points: np.ndarray) -> np.ndarray:
-    """Distance to the brain, depth below the skin and face, see Atlas, at points (…, 3): (3, …)."""
+    """Sample distance to the brain, depth below the skin, face (see Atlas) at (…, 3): (3, …)."""
     flat = torch.from_numpy(points.reshape(-1, 3)).float()
     values = sample(load().head, torch.from_numpy(CORNER).float(), STEP, flat)
     return values.numpy().reshape(3, *points.shape[:-1])
 
 
 def _draw_tissues(random: np.random.Generator) -> dict[str, torch.Tensor]:
-    """One patient's brightness of each tissue in the three sequences."""
+    """Draw one patient's brightness of each tissue in the three sequences."""
     tissue = {name: torch.tensor(values) * torch.from_numpy(random.normal(1, 0.04, 3)).float()
               for name, values in TISSUES.items()}
     tissue["fat"] *= torch.from_numpy(random.normal(1, 0.12, 3)).float()
@@ -158,7 +158,7 @@ def _draw_tissues(random: np.random.Generator) -> dict[str, torch.Tensor]:
 
 def _paint_brain(tissue: dict, points: torch.Tensor,
                  distance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Brightness (3, n) and share of grey and white matter (2, n) at points (n, 3)."""
+    """Paint brightness (3, n) and share of grey and white matter (2, n) at points (n, 3)."""
     atlas = load()
     grey, white, detail = sample(atlas.brain, atlas.brain_corner, 1.0, points)
     # Averaged over many people, the template is blurred: its tissues are set apart again.
@@ -177,7 +177,7 @@ def _paint_brain(tissue: dict, points: torch.Tensor,
 
 def paint(points: torch.Tensor, hot: torch.Tensor,
           random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """A healthy head as one patient's scanner shows it.
+    """Paint a healthy head as one patient's scanner shows it.
 
     Args:
         points: (n, 3) in the template.

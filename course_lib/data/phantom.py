@@ -74,7 +74,7 @@ def _smooth_noise(random: np.random.Generator, channels: int, wavelength: float,
 
 
 def _slice_points(random: np.random.Generator, slices: int, pixel: float) -> np.ndarray:
-    """Where a patient's slices lie in the template: (S, COARSE, COARSE, 3), posed and bent.
+    """Compute where a patient's slices lie in the template: (S, COARSE, COARSE, 3), posed and bent.
 
     Rows run from front to back, columns from the patient's right to the left, as radiologists look.
     """
@@ -106,7 +106,7 @@ def _draw_glioma(random: np.random.Generator, seeds: np.ndarray) -> Glioma:
 
 
 def mass_effect(glioma: Glioma, points: np.ndarray) -> np.ndarray:
-    """Where in the healthy template the tissue at these points came from.
+    """Compute where in the healthy template the tissue at these points came from.
 
     The brain is pushed outwards, most at the tumour's edge; less towards the skull, which stays.
 
@@ -167,7 +167,7 @@ def _add_distractors(mix: torch.Tensor, white: torch.Tensor, points: torch.Tenso
 
 
 def _lacking(number: int) -> tuple[int, ...]:
-    """Sequences that a patient lacks: 9 % lack post-contrast, two in three of them T1 as well.
+    """List sequences that a patient lacks: 9 % lack post-contrast, two in three of them T1 as well.
 
     Of 110 real patients 9 lack post-contrast and 6 of these T1. Every eleventh of ours does, not
     one in eleven by chance, so that small sets have their share.
@@ -178,7 +178,7 @@ def _lacking(number: int) -> tuple[int, ...]:
 
 
 def _scan(mix: torch.Tensor, noise: float, random: np.random.Generator) -> np.ndarray:
-    """What the scanner stores: noise is added to (3, S, H, W) and the range cut to 0 … 255."""
+    """Scan as it is stored: noise is added to (3, S, H, W) and the range cut to 0 … 255."""
     disturbed = torch.from_numpy(random.standard_normal(mix.shape, dtype=np.float32)) * noise
     # Rician, as magnitude MRI is; another channel's noise serves as the imaginary part.
     mix = torch.hypot(mix + disturbed, disturbed.roll(1, dims=0))
@@ -188,14 +188,14 @@ def _scan(mix: torch.Tensor, noise: float, random: np.random.Generator) -> np.nd
 
 
 def _enlarge(*fields: np.ndarray) -> torch.Tensor:
-    """Fields (C, S, COARSE, COARSE) one after the other, on all pixels: (C', S, PIXELS, PIXELS)."""
+    """Enlarge fields (C, S, COARSE, COARSE), laid one behind the other: (C', S, PIXELS, PIXELS)."""
     return functional.interpolate(torch.from_numpy(np.concatenate(fields)), mode="bilinear",
                                   size=(PIXELS, PIXELS), align_corners=True)
 
 
 @torch.no_grad()
 def make_patient(number: int, seed: int = 42) -> tuple[str, np.ndarray, np.ndarray]:
-    """Patient `number` of the twin.
+    """Make patient `number` of the twin.
 
     Returns:
         name, image (S, 256, 256, 3) uint8, mask (S, 256, 256) uint8 of 0 and 255.

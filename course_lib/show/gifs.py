@@ -11,7 +11,7 @@ BYTES = 1_000_000     # at most
 
 
 def _palette(colours: tuple[str, str]) -> Image.Image:
-    """32 colours for all frames: 30 greys and those of the lines, however few pixels they have."""
+    """Choose 32 colours for all frames: 30 greys and those of the lines, whatever their pixels."""
     greys = [[round(level)] * 3 for level in np.linspace(0, 255, 30)]
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.ravel([*greys, *map(ImageColor.getrgb, colours)]).tolist())
@@ -21,7 +21,7 @@ def _palette(colours: tuple[str, str]) -> Image.Image:
 def gif(volume: np.ndarray, prediction: np.ndarray | None = None,
         target: np.ndarray | None = None, *, alt: str, milliseconds: int = 200,
         colours: tuple[str, str] = (TARGET, PREDICTION)) -> Picture:
-    """All slices of a patient, target outlined solid, prediction dashed; at most 1 MB.
+    """Show all slices of a patient, target outlined solid, prediction dashed; at most 1 MB.
 
     Args:
         volume: (S, H, W); one window for all slices.

@@ -102,7 +102,7 @@ def grey(image: np.ndarray, window: tuple[float, float] | None = None) -> np.nda
 
 
 def _dashes(line: np.ndarray, mask: np.ndarray, length: int) -> np.ndarray:
-    """An outline in dashes; a part of the mask that would all but fall between two comes whole."""
+    """Dash an outline; a part of the mask that would all but fall between two comes whole."""
     rows, columns = np.indices(line.shape)
     drawn = line & ((rows + columns) // length % 2 == 0)
     parts, count = ndimage.label(mask)

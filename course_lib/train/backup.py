@@ -143,18 +143,17 @@ class Backup:
         """Copy the newest whole generation here; returns what is wrong with those after it."""
         problems = []
         try:
-            listed = generations(self.home)
-        except OSError as error:
-            return [str(error)]
-        for path in listed:
-            try:
-                shutil.copyfile(path, packed)
-                if checksum(packed) == NAME.fullmatch(path.name)[3]:
-                    self.good = path
-                    break
-                problems.append(f"{path.name} is damaged")
-            except OSError as error:
-                problems.append(f"{path.name} cannot be read: {error.strerror or error}")
+            for path in generations(self.home):
+                try:
+                    shutil.copyfile(path, packed)
+                    if checksum(packed) == NAME.fullmatch(path.name)[3]:
+                        self.good = path
+                        break
+                    problems.append(f"{path.name} is damaged")
+                except OSError as error:
+                    problems.append(f"{path.name} cannot be read: {error.strerror or error}")
+        except OSError as error:                       # the folder cannot be listed
+            problems.append(str(error))
         return problems
 
     def _unpack(self, packed: Path, problems: list[str]) -> None:

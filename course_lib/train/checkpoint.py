@@ -1,6 +1,5 @@
 """Checkpoints that survive a power cut, and runs that go on where they stopped."""
 
-import math
 import random
 import warnings
 from dataclasses import dataclass
@@ -53,8 +52,7 @@ def set_random_state(state: dict) -> None:
 
 def best(history: list[dict]) -> dict:
     """Pick the first row with the highest prepared DSC; NaN (nothing to measure) ranks lowest."""
-    return max(history, key=lambda row: -1 if math.isnan(row["prepared_dsc"])
-               else row["prepared_dsc"])
+    return max(history, key=lambda row: np.nan_to_num(row["prepared_dsc"], nan=-1))
 
 
 def diverged(what: str, rate: float, where: str = "train.fit") -> CourseError:
