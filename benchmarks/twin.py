@@ -93,7 +93,7 @@ def compare(real: Measured, twin: Measured) -> list[dict]:
 
 
 def distances(real: Measured, twin: Measured) -> list[dict]:
-    """Compute distances (Wasserstein-1) of z-scores in the head: twin to real, real half to half."""
+    """Compute Wasserstein-1 distances of z-scores in the head: twin to real, half to half."""
     halves = np.random.default_rng(0).permutation(len(real.head))
     pooled = {"real": real.head, "twin": twin.head,
               "one half": [real.head[i] for i in halves[::2]],

@@ -1,6 +1,7 @@
 """Errors as sentences: where it is, what is wrong with it, and the cure."""
 
 import math
+import os
 import re
 import sys
 from numbers import Integral, Real
@@ -22,7 +23,8 @@ class CourseError(Exception):
         word = re.match(r"[a-z]+(-[a-z]+)*([ ,:;]|\.?$)", cure)     # code is left as written
         cure = cure[:1].upper() + cure[1:] if word else cure
         text = f"{what}. {cure.rstrip('.')}." if cure else f"{what}."
-        super().__init__(f"{where}: {text}" if where else text)
+        text, home = f"{where}: {text}" if where else text, os.path.expanduser("~")
+        super().__init__(text.replace(f"{home}{os.sep}", f"~{os.sep}") if home > os.sep else text)
 
     def __reduce__(self):
         return _rebuild, (type(self), self.__dict__, self.args)

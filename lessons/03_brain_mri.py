@@ -428,7 +428,8 @@ for name in predictions:                # a GIF for everyone, and all pictures a
     if name not in (best, worst):
         patient_gif(name)
 archive = predict.export(predictions, run_folder)
-print(f"{archive}: {archive.stat().st_size / 1e6:.1f} MB; GIFs in {run_folder / 'pictures'}")
+print(f"{settings.show_path(archive)}: {archive.stat().st_size / 1e6:.1f} MB; GIFs in "
+      f"{settings.show_path(run_folder / 'pictures')}")
 
 # %%
 def dsc_of_largest(mask, target):

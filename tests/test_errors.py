@@ -37,6 +37,16 @@ def test_a_cure_that_begins_with_a_word_becomes_a_sentence(cure, sentence):
     assert str(CourseError("a", "b", cure)) == f"b: a. {sentence}"
 
 
+def test_a_sentence_does_not_name_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    error = CourseError("it is damaged", "/home/ada/runs/03/last.pt", "take '/home/ada/runs/03-2'")
+    assert str(error) == "~/runs/03/last.pt: it is damaged. Take '~/runs/03-2'."
+    assert "/home/adamant/x" in str(CourseError("a", "/home/adamant/x", "b"))
+    for home in ("/", ""):
+        monkeypatch.setenv("HOME", home)
+        assert str(CourseError("a", "/data/x", "b")) == "/data/x: a. B."
+
+
 def test_a_data_error_is_a_course_error_and_a_value_error():
     with pytest.raises(ValueError, match="a.tif: broken"):
         raise DataError(what="broken", where="a.tif", cure="mend it")

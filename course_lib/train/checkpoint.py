@@ -149,5 +149,5 @@ class State:
         if epoch == self.history[-1]["epoch"]:
             self._save_best()
         else:
-            warnings.warn(f"{self.folder}: {reason}. The best epoch, {epoch:.0f}, is lost: last.pt "
-                          "holds only the last one", stacklevel=4)
+            warnings.warn(f"{settings.show_path(self.folder)}: {reason}. The best epoch, "
+                          f"{epoch:.0f}, is lost: last.pt holds only the last one", stacklevel=4)

@@ -183,8 +183,8 @@ def _show_finished(folder: Path, config: dict, model: torch.nn.Module) -> Run | 
                           where=str(folder), cure="bring it back from a backup, or begin a new "
                           f"run, such as {run_folder.fresh_name(folder)!r}")
     stored.load_weights(model, folder / "best.pt", config["id"])
-    warnings.warn(f"{folder}: last.pt is lost. The run is finished, and shown from history.csv; "
-                  "the model has the weights of best.pt", stacklevel=3)
+    warnings.warn(f"{settings.show_path(folder)}: last.pt is lost. The run is finished, and shown "
+                  "from history.csv; the model has the weights of best.pt", stacklevel=3)
     return Run(folder, config, history)
 
 
