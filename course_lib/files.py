@@ -42,9 +42,8 @@ def can_write(folder: Path) -> bool:
 def write_atomically(path: Path, write: Callable, durable: bool = True) -> None:
     """Call `write(file)` on a temporary file beside `path`, then put it in its place.
 
-    The bytes are on the disk before the name is (fsync, then rename), so that a reader finds the
-    old file or the new one whole, whenever the power goes. What is checked on reading, and can be
-    made again, need not be `durable`.
+    The bytes are on the disk before the name is (fsync, then rename): a reader finds the old file
+    or the new one whole. What is checked on reading, and can be made again, need not be `durable`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".part")

@@ -1,7 +1,6 @@
 """A network, loss or augmentation as text in config.json, and rebuilt from that text.
 
-What can be rebuilt keeps each argument of its constructor under the argument's own name, as
-dataclasses do: `describe` looks there, and `build` calls the constructor with what it found.
+What can be rebuilt keeps each constructor argument under its own name, as dataclasses do.
 """
 
 import hashlib
@@ -11,8 +10,6 @@ from collections.abc import Callable
 from types import CodeType
 
 from course_lib.errors import CourseError
-
-OURS = "course_lib."
 
 
 def describe(thing) -> dict | None:
@@ -33,7 +30,7 @@ def describe(thing) -> dict | None:
 
 def is_ours(described: dict) -> bool:
     """Tell whether a description is of a class or function of course_lib."""
-    return described["module"].startswith(OURS)
+    return described["module"].startswith("course_lib.")
 
 
 def _arguments(thing) -> dict:
@@ -72,7 +69,6 @@ def build(described: dict | None, table: dict[str, Callable]):
     """Rebuild what `describe` described; `pretrained` weights are not downloaded again.
 
     Args:
-        described: name, module and arguments.
         table: name to constructor: MODELS, LOSSES or AUGMENTS.
     Raises:
         CourseError: it is not of course_lib, or not of this version, or no description.

@@ -7,8 +7,7 @@ COURSE_RUNS      where run folders go (else: runs/ of the checkout)
 COURSE_KEEP      a folder where runs are backed up, such as on Google Drive (else: nowhere)
 
 Outside of a checkout, the user's data folder and the working folder take its place. A variable that
-names a file, or a disk that is not mounted, is refused when it is used: nothing is made on another
-disk in silence. torchrun's RANK and LOCAL_RANK are read here, too.
+names a file, or a disk that is not mounted, is refused when it is used. torchrun's are read, too.
 """
 
 import getpass

@@ -16,8 +16,8 @@ def cell(value) -> str:
 class Table(list):
     """A list of rows (dicts with the same keys); a notebook shows it as a table.
 
-    >>> Table([{"patient": "a", "dsc": 0.5}, {"patient": "b", "dsc": 1.0}]).column("dsc")
-    [0.5, 1.0]
+    >>> Table([{"patient": "a", "dsc": 0.5}]).column("dsc")
+    [0.5]
     """
 
     @property
@@ -53,10 +53,16 @@ class Table(list):
     def _repr_html_(self) -> str:
         if not self:
             return "<p>no rows</p>"
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.names)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell(value))}</td>"
-                                        for value in row.values()) + "</tr>" for row in self)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        sides = ["left" if any(isinstance(value, str) for value in self.column(name)) else "right"
+                 for name in self.names]
+
+        def line(kind: str, texts) -> str:
+            return "".join(f'<{kind} style="text-align:{side}">{html.escape(text)}</{kind}>'
+                           for side, text in zip(sides, texts, strict=True))
+
+        body = "".join(f"<tr>{line('td', map(cell, row.values()))}</tr>" for row in self)
+        return (f"<table><thead><tr>{line('th', self.names)}</tr></thead><tbody>{body}</tbody>"
+                "</table>")
 
 
 def read_csv(path: str | Path) -> Table:

@@ -126,6 +126,7 @@ check.forecast("01-imbalance", {"slices with tumour": None, "tumour pixels": Non
 
 # %%
 volumes = {name: data.read_patient(folder / name) for name in names}
+check.enough_patients("01", [p for p in volumes.values() if p.target.any()], "with tumour")
 slices = sum(len(p.slices) for p in volumes.values())
 with_tumour = sum(int(p.target.any(axis=(1, 2)).sum()) for p in volumes.values())
 head = sum(int((p.image.max(axis=-1) > 0.1 * p.image.max()).sum()) for p in volumes.values())
@@ -452,8 +453,9 @@ low, high = stats.bootstrap_interval(gain)
 print(f"the leak adds {np.nanmean(gain):+.3f} (95 % interval {low:+.3f} to {high:+.3f})")
 
 # %%
-assert outcome["split by slice"] > outcome["split by patient"] + 0.2, "copying should show the leak"
 assert not set(split.training) & set(split.test)
+if NAME == "lgg-phantom":                       # of other patients nothing is promised
+    assert outcome["split by slice"] > outcome["split by patient"] + 0.2, "copying shows the leak"
 
 # %% [markdown]
 # Same network, same number of steps and of slices, same patients scored. (In profile tiny the

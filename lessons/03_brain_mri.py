@@ -91,6 +91,11 @@ training, validation, test = (
     data.SliceDataset(folder, size=size, patients=part, drop_ends=False)
     for part in split)
 print(f"prepared in {time.perf_counter() - start:.1f} s")
+
+# %%
+with_tumour = [name for part in (training, validation, test) for name in part.patients
+               if part.prepared(name).target.any()]
+check.enough_patients("03", with_tumour, "with tumour")
 tables.Table([{"part": part, "patients": len(dataset.patients), "slices": len(dataset),
              "slices with tumour": int((dataset.targets.sum(dim=(1, 2, 3)) > 0).sum())}
             for part, dataset in (("training", training), ("validation", validation),
@@ -314,11 +319,12 @@ check.outcome("03-ladder", {title: mean_dsc(table) for title, table in ladder.it
 # it, only our own ladder counts.
 
 # %%
-assert mean_dsc(ladder["U-Net"]) > mean_dsc(ladder["all empty"]) == 0
-if PROFILE != "tiny":                           # a few seconds of training promise nothing
-    assert mean_dsc(ladder["U-Net"]) > mean_dsc(ladder["FLAIR threshold"]), "the network should win"
-if PROFILE == "cpu" and NAME == "lgg-phantom":
-    assert mean_dsc(ladder["U-Net"]) > 0.6      # 0.813 here, 0.72 with another seed
+if NAME == "lgg-phantom":                       # of other patients nothing is promised
+    assert mean_dsc(ladder["U-Net"]) > mean_dsc(ladder["all empty"]) == 0
+    if PROFILE != "tiny":                       # nor of a few seconds of training
+        assert mean_dsc(ladder["U-Net"]) > mean_dsc(ladder["FLAIR threshold"]), "it should win"
+    if PROFILE == "cpu":
+        assert mean_dsc(ladder["U-Net"]) > 0.6  # 0.813 here, 0.72 with another seed
 
 # %% [markdown] tags=["exercise"]
 # **Exercise 1 · The score itself** · difficulty 2/5 · 10 minutes

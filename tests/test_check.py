@@ -222,6 +222,11 @@ def test_a_lesson_says_how_many_patients_it_takes(lesson):
             check.enough_patients(lesson.number, range(lesson.patients - 1))
 
 
+def test_patients_that_do_not_count_are_named():
+    with pytest.raises(CourseError, match="has 0 patients with tumour, and lesson 03 takes 8 or"):
+        check.enough_patients("03", [], "with tumour")
+
+
 def test_a_run_root_that_cannot_be_used_is_one_warning(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     for folder in ("file/runs", "file", "no disk/MyDrive/runs"):
@@ -378,7 +383,7 @@ def test_a_forecast_is_shown_beside_the_outcome():
         "first: forecast 0.500, outcome 0.750, off by +0.250",
         "second: forecast none, outcome 0.250", "third: forecast none, outcome 1.000",
         "your reason: a guess"]
-    assert "<th>off by</th>" in shown._repr_html_() and "+0.250" in shown._repr_html_()
+    assert ">off by</th>" in shown._repr_html_() and "+0.250" in shown._repr_html_()
 
 
 def test_what_is_kept_is_kept_where_trainings_are_kept_too(tmp_path, monkeypatch):

@@ -35,7 +35,7 @@ def test_what_the_loader_refuses_is_listed_and_fatal(tif_folder, case):
             f"{row['cure'][:1].upper()}{row['cure'][1:]}." for row in findings]
     assert any(words in line for line in told), told
     assert FIRST in str(findings)
-    assert f"<td>{FIRST}</td>" in findings._repr_html_()
+    assert f">{FIRST}</td>" in findings._repr_html_()
 
 
 def test_problems_of_several_patients_stand_in_one_table(tif_folder):
@@ -240,7 +240,7 @@ def test_verifying_writes_nothing(tif_folder):
 
 def test_markup_in_a_file_name_is_shown_as_text(tif_folder):
     (tif_folder / "<b>bold").mkdir()
-    assert "<td>&lt;b&gt;bold</td>" in verify(tif_folder)._repr_html_()
+    assert ">&lt;b&gt;bold</td>" in verify(tif_folder)._repr_html_()
 
 
 def test_the_real_patients_are_sound(real_folder):

@@ -21,7 +21,8 @@ def test_it_shows_as_text_and_as_html_with_three_decimals():
     assert repr(Table(ROWS)).splitlines() == ["patient  dsc    voxels", "a<b      0.123  3",
                                               "c        nan    40"]
     page = Table(ROWS)._repr_html_()
-    assert "<td>a&lt;b</td><td>0.123</td><td>3</td>" in page and page.count("<tr>") == 3
+    assert ('<td style="text-align:left">a&lt;b</td><td style="text-align:right">0.123</td>'
+            '<td style="text-align:right">3</td>') in page and page.count("<tr>") == 3
     assert "0.500" in repr(Table([{"a": np.float64(0.5)}]))
 
 

@@ -21,8 +21,8 @@ class Lesson:
         data: what it runs on.
         expected: what comes out.
         files: of the library, those it is about.
-        patients: the least number of a user's own patients that it works with; 0 where it takes
-            none.
+        patients: the least number of a user's own patients, with something to find, that it
+            works with; 0 where it takes none.
         exercises: name of the checker to the exercise's title, in their order.
     """
 
@@ -89,17 +89,19 @@ LESSONS = [
 ]
 
 
-def enough_patients(number: str, patients: Sequence) -> None:
+def enough_patients(number: str, patients: Sequence, kind: str = "") -> None:
     """Check that a data set has the patients that a lesson takes.
 
     Args:
         number: of the lesson.
-        patients: those that are there.
+        patients: those that are there, and that count.
+        kind: which ones count, such as "with tumour".
     Raises:
         DataError: they are too few.
     """
     least = next(lesson.patients for lesson in LESSONS if lesson.number == number)
     if len(patients) < least:
-        raise DataError(what=f"the data set has {len(patients)} patients, and lesson {number} "
-                             f"takes {least} or more", where=f"lesson {number}",
+        which = f"patients {kind}".rstrip()
+        raise DataError(what=f"the data set has {len(patients)} {which}, and lesson {number} takes "
+                             f"{least} or more", where=f"lesson {number}",
                         cure='add patients, or go on with the twin: NAME = "lgg-phantom"')
