@@ -34,7 +34,7 @@ class Measured:
     empty: float                # share of the files' slices without tumour
     volume: np.ndarray          # (patients,) tumour voxels in the files
     lacking: np.ndarray         # (patients,) sequences that are a copy of FLAIR, 0 to 2
-    inside: np.ndarray          # (patients, 3) mean z-score inside the tumour
+    in_tumour: np.ndarray          # (patients, 3) mean z-score inside the tumour
     healthy: np.ndarray         # (patients,) 95th percentile of FLAIR's z-score in the healthy head
     head: list[np.ndarray]      # (3, n) z-scores of some voxels of each patient's head
 
@@ -43,7 +43,7 @@ def measure(folder: Path) -> Measured:
     """Read and prepare all patients of a folder."""
     prepared = data.SliceDataset(folder, size=SIZE, drop_ends=False)
     random = np.random.default_rng(0)
-    slices, empty, volume, lacking, inside, healthy, head = [], [], [], [], [], [], []
+    slices, empty, volume, lacking, in_tumour, healthy, head = [], [], [], [], [], [], []
     for name in prepared.patients:
         raw = data.read_patient(prepared.folder / name)
         slices.append(len(raw.slices))
@@ -55,12 +55,13 @@ def measure(folder: Path) -> Measured:
         image = prepared.images[rows].float().numpy().swapaxes(0, 1)       # (3, S, H, W)
         target = prepared.targets[rows].numpy()[:, 0] > 0
         tissue = image[1] > image[1].min() + 0.05                          # not air, not bone
-        inside.append(image[:, target].mean(axis=1))
+        in_tumour.append(image[:, target].mean(axis=1))
         healthy.append(np.percentile(image[1][tissue & ~target], 95))
         voxels = image[:, tissue]
         head.append(voxels[:, random.integers(voxels.shape[1], size=4000)])
     return Measured(prepared, np.array(slices), float(np.concatenate(empty).mean()),
-                    np.array(volume), np.array(lacking), np.array(inside), np.array(healthy), head)
+                    np.array(volume), np.array(lacking), np.array(in_tumour), np.array(healthy),
+                    head)
 
 
 def compare(real: Measured, twin: Measured) -> list[dict]:
@@ -68,8 +69,9 @@ def compare(real: Measured, twin: Measured) -> list[dict]:
     def numbers(values, form="{:,.0f}"):
         return " / ".join(form.format(value) for value in values)
 
-    def spread(found, values, form="{:.2f}"):
-        return numbers((values(found).min(), np.median(values(found)), values(found).max()), form)
+    def spread(measured, values, form="{:.2f}"):
+        each = values(measured)
+        return numbers((each.min(), np.median(each), each.max()), form)
 
     lines = {
         "patients": lambda m: len(m.slices),
@@ -83,10 +85,10 @@ def compare(real: Measured, twin: Measured) -> list[dict]:
         "tumour, prepared voxels, median": lambda m: numbers([np.median(
             [m.prepared.targets[m.prepared.rows(name)].sum() for name in m.prepared.patients])]),
         **{f"{title} z inside tumour, min / median / max":
-           lambda m, channel=channel: spread(m, lambda m: m.inside[:, channel])
+           lambda m, channel=channel: spread(m, lambda m: m.in_tumour[:, channel])
            for channel, title in enumerate(CHANNELS)},
         "FLAIR z inside tumour, quartiles": lambda m: numbers(
-            np.percentile(m.inside[:, 1], (25, 75)), "{:.2f}"),
+            np.percentile(m.in_tumour[:, 1], (25, 75)), "{:.2f}"),
         "healthy head, 95th percentile of FLAIR z, mean": lambda m: f"{m.healthy.mean():.2f}",
     }
     return [{"what": what, "real": line(real), "twin": line(twin)} for what, line in lines.items()]
@@ -114,9 +116,9 @@ def draw_histograms(real: Measured, twin: Measured) -> show.Picture:
     axes = figure.subplots(1, 3, sharey=True)
     edges = np.linspace(-1, 6, 71)
     for channel, axis in enumerate(axes):
-        for found, label, colour, style in ((real, "real", "#0072B2", "-"),
+        for measured, label, colour, style in ((real, "real", "#0072B2", "-"),
                                             (twin, "twin", "#D55E00", "--")):
-            values = np.concatenate([part[channel] for part in found.head])
+            values = np.concatenate([part[channel] for part in measured.head])
             share, _ = np.histogram(values, edges, density=True)
             axis.plot((edges[1:] + edges[:-1]) / 2, share, style, color=colour, label=label)
         axis.set(title=CHANNELS[channel], xlabel="z-score of prepared slices")
@@ -146,15 +148,15 @@ def draw_slices(real: Measured, twin: Measured, seed: int = 1) -> show.Picture:
     Two of the eight whose tumour is nearest to the median in volume and brightness.
     """
     images, targets, titles = [], [], []
-    for found, label in ((real, "real"), (twin, "twin")):
-        unusual = (np.abs(np.log(found.volume / np.median(found.volume)))
-                   + np.abs(found.inside[:, 1] - np.median(found.inside[:, 1])))
+    for measured, label in ((real, "real"), (twin, "twin")):
+        unusual = (np.abs(np.log(measured.volume / np.median(measured.volume)))
+                   + np.abs(measured.in_tumour[:, 1] - np.median(measured.in_tumour[:, 1])))
         typical = np.argsort(unusual)[:8]
         for row in np.random.default_rng(seed).choice(typical, 2, replace=False):
-            patient = data.read_patient(found.prepared.folder / found.prepared.patients[row])
-            inside = np.flatnonzero(patient.target.any(axis=(1, 2)))
+            patient = data.read_patient(measured.prepared.folder / measured.prepared.patients[row])
+            marked = np.flatnonzero(patient.target.any(axis=(1, 2)))
             count = len(patient.slices)
-            for position in (count // 8, count * 3 // 8, inside[len(inside) // 2], count * 4 // 5):
+            for position in (count // 8, count * 3 // 8, marked[len(marked) // 2], count * 4 // 5):
                 images.append(patient.image[position, :, :, 1])
                 targets.append(patient.target[position])
                 titles.append(f"{label}, slice {position + 1} of {count}")
@@ -166,15 +168,15 @@ def draw_slices(real: Measured, twin: Measured, seed: int = 1) -> show.Picture:
 def transfer(real: Measured, twin: Measured, options: argparse.Namespace) -> list[dict]:
     """Train lesson 03's recipe on each, score both networks on the test patients of both."""
     recipe, rows, tests, predictors = RECIPES["course"], [], {}, {}
-    for title, found in (("real", real), ("twin", twin)):
-        split = data.split_patients(found.prepared.patients, validation=4, test=8)
-        tests[title] = found.prepared.subset(split.test)
+    for title, measured in (("real", real), ("twin", twin)):
+        split = data.split_patients(measured.prepared.patients, validation=4, test=8)
+        tests[title] = measured.prepared.subset(split.test)
         config = train.TrainConfig(epochs=options.epochs, batch_size=16, seed=options.seed,
                                    **recipe["config"])
         torch.manual_seed(options.seed)
         run = train.fit(models.UNet(3, 1, features=options.features),
-                        found.prepared.subset(split.training),
-                        found.prepared.subset(split.validation), loss=recipe["loss"](),
+                        measured.prepared.subset(split.training),
+                        measured.prepared.subset(split.validation), loss=recipe["loss"](),
                         augment=recipe["augment"], config=config,
                         folder=settings.runs_folder() / f"twin-benchmark-{title}")
         predictors[title] = predict.load(run.folder)

@@ -21,6 +21,6 @@ def bootstrap_interval(values, confidence: float = 0.95, seed: int = 42) -> tupl
         return float("nan"), float("nan")
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
-    found = stats.bootstrap((values,), np.mean, confidence_level=confidence, method="BCa",
+    interval = stats.bootstrap((values,), np.mean, confidence_level=confidence, method="BCa",
                             rng=np.random.default_rng(seed))
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    return float(interval.confidence_interval.low), float(interval.confidence_interval.high)

@@ -202,8 +202,8 @@ check.slice_dsc_of_nothing(slice_dsc_of_nothing)
 # %%
 def values_in_head(image, channel=1):
     """Some intensities of one channel where any channel is above a tenth of the maximum."""
-    inside = image.max(axis=-1) > 0.1 * image.max()
-    return image[..., channel][inside][::50].astype(float)
+    in_head = image.max(axis=-1) > 0.1 * image.max()
+    return image[..., channel][in_head][::50].astype(float)
 
 
 chosen = names[:4]
@@ -222,10 +222,10 @@ def z_score(image):
 
 
 flair = {name: volumes[name].image[..., 1].astype(np.float32) for name in chosen}
-inside = {name: volumes[name].image.max(axis=-1) > 0.1 * volumes[name].image.max()
+heads = {name: volumes[name].image.max(axis=-1) > 0.1 * volumes[name].image.max()
           for name in chosen}
-show.histograms({"as stored": {n: flair[n][inside[n]][::50] for n in chosen},
-                 "per volume": {n: z_score(flair[n])[inside[n]][::50] for n in chosen}},
+show.histograms({"as stored": {n: flair[n][heads[n]][::50] for n in chosen},
+                 "per volume": {n: z_score(flair[n])[heads[n]][::50] for n in chosen}},
                 xlabel="intensity", alt="FLAIR of four patients before and after z-scores.")
 
 # %% [markdown]
@@ -246,13 +246,13 @@ def z_score_slices(image):
 
 # %%
 whole, each = z_score(flair[names[0]]), z_score_slices(flair[names[0]])
-tissue = inside[names[0]] & (patient.target == 0)
-at = [2, ill, (ill + len(areas)) // 2, len(areas) - 2]
-show.contact_sheet([part[s] for part in (whole, each) for s in at],
+tissue = heads[names[0]] & (patient.target == 0)
+shown = [2, ill, (ill + len(areas)) // 2, len(areas) - 2]
+show.contact_sheet([part[s] for part in (whole, each) for s in shown],
                    titles=[f"{title}, slice {patient.slices[s]}\n"
                            f"median {np.median(part[s][tissue[s]]):.2f}"
                            for title, part in (("per volume", whole), ("per slice", each))
-                           for s in at],
+                           for s in shown],
                    window=(-0.5, 4), alt="The same slices, normalised per volume (above) and per "
                                          "slice (below), all with the same window.")
 

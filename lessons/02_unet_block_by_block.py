@@ -122,8 +122,8 @@ ways = {"transposed 3x3, stride 2": nn.ConvTranspose2d(4, 1, 3, stride=2, bias=F
 flat = []
 for name, way in ways.items():
     nn.init.uniform_(next(way.parameters()))
-    inside = way(torch.ones(1, 4, 12, 12))[0, 0, 4:20, 4:20].detach().numpy()
-    flat.append(inside / inside.mean())
+    middle = way(torch.ones(1, 4, 12, 12))[0, 0, 4:20, 4:20].detach().numpy()
+    flat.append(middle / middle.mean())
     print(f"{name}: spread {flat[-1].std():.2f} of the mean")
 show.contact_sheet(flat, titles=list(ways), columns=3, window=(0, 2),
                    alt="A flat input, enlarged in three ways: two checkerboards, one flat picture.")
@@ -424,8 +424,8 @@ def follow(net, dataset):
 def best(net):
     """Level to what the channel that training slices choose reaches on test slices."""
     chosen, measured = follow(net, training), follow(net, test)
-    return {name: [float(found[choice.abs().argmax()].abs())
-                   for found, choice in zip(measured[name], chosen[name], strict=True)]
+    return {name: [float(values[choice.abs().argmax()].abs())
+                   for values, choice in zip(measured[name], chosen[name], strict=True)]
             for name in measured}
 
 
@@ -463,10 +463,10 @@ for name in ("enc1", "enc2", "enc3", "enc4", "bottleneck"):
     reach, step = reach + step, 2 * step                         # and a pooling
 
 # %%
-def moved_by(net, image, name, at):
+def moved_by(net, image, name, place):
     """How strongly each pixel of the image moves one pixel of a level: (H, W)."""
     image = image.clone().requires_grad_()
-    wire(net, image, concatenate)[name][..., at[0], at[1]].sum().backward()
+    wire(net, image, concatenate)[name][..., place[0], place[1]].sum().backward()
     return image.grad.abs().sum(dim=(0, 1))
 
 
@@ -474,8 +474,8 @@ open_net = Net(concatenate, 1, 1, 2).eval()
 for weight in open_net.parameters():
     weight.data.abs_()                                           # so that no ReLU blocks a way
 measured = {}
-for name, at in (("bottleneck", (7, 7)), ("logits", (112, 112))):
-    gradient = moved_by(open_net, torch.rand(16, 1, 224, 224), name, at)
+for name, place in (("bottleneck", (7, 7)), ("logits", (112, 112))):
+    gradient = moved_by(open_net, torch.rand(16, 1, 224, 224), name, place)
     measured[name] = int((gradient.sum(dim=0) > 0).sum())
 assert measured["bottleneck"] == sees["bottleneck"]
 print(f"pixels from edge to edge, by gradient: {measured}")

@@ -113,9 +113,9 @@ def load() -> Atlas:
     brain = np.zeros(SHAPE, bool)                      # on the grid of the drawn head
     shift = [round(float(offset)) for offset in ((corner - CORNER) / STEP)[::-1]]
     coarse = t1[::2, ::2, ::2] > 0.1
-    inside = tuple(slice(first, first + length)
+    box = tuple(slice(first, first + length)
                    for first, length in zip(shift, coarse.shape, strict=True))
-    brain[inside] = coarse
+    brain[box] = coarse
     brain = ndimage.binary_fill_holes(ndimage.binary_closing(brain, iterations=4) | brain)
     outside = ndimage.distance_transform_edt(~brain) - ndimage.distance_transform_edt(brain)
     head = _draw_head(ndimage.gaussian_filter(STEP * outside, 1.5))

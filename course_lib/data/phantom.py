@@ -122,23 +122,23 @@ def mass_effect(glioma: Glioma, points: np.ndarray) -> np.ndarray:
     return points - shift * np.clip(-anatomy.head_at(points)[0, ..., None] / 15, 0, 1)
 
 
-def _add_glioma(mix: torch.Tensor, glioma: Glioma, level: torch.Tensor, inside: torch.Tensor,
+def _add_glioma(mix: torch.Tensor, glioma: Glioma, level: torch.Tensor, texture: torch.Tensor,
                 matter: torch.Tensor) -> torch.Tensor:
     """Paint the tumour into mix (3, n); returns its mask (n,) as a reader draws it.
 
     Args:
         level: (n,) 0 at the centre, 1 at the edge.
-        inside: (n,) texture.
+        texture: (n,) texture.
         matter: (2, n) grey and white matter.
     """
     mask = torch.zeros(level.shape, dtype=torch.bool)
     near = torch.nonzero(level < 2.2)[:, 0]                             # nothing is painted beyond
-    level, inside, (grey, white) = level[near], inside[near], matter[:, near]
+    level, texture, (grey, white) = level[near], texture[near], matter[:, near]
     level = level * (1 + 0.08 * (grey - white))                         # it follows white matter
     radius = float(glioma.axes.mean())
     brain = ((grey + white) * 3).clamp(0, 1)                            # not in the ventricles
     amount = torch.sigmoid((1 - level) * radius / glioma.softness) * brain
-    colour = torch.tensor([[glioma.t1], [glioma.flair], [glioma.t1]]) * (1 + 0.10 * inside)
+    colour = torch.tensor([[glioma.t1], [glioma.flair], [glioma.t1]]) * (1 + 0.10 * texture)
     if glioma.cyst:
         cyst = torch.sigmoid((glioma.cyst - level) * radius / 1.5)
         colour = colour + cyst * (torch.tensor([[0.45], [0.40], [0.45]]) - colour)
@@ -147,7 +147,7 @@ def _add_glioma(mix: torch.Tensor, glioma: Glioma, level: torch.Tensor, inside: 
         colour[2] = colour[2] + rim * (glioma.ring - colour[2])
     mix[:, near] += (amount * (colour - mix[:, near])).to(mix.dtype)
     # Two readers agree to about 0.84 DSC on the real set, so the outline is not exact here either.
-    mask[near] = (level + 0.05 * inside < 1) & (brain > 0.5)
+    mask[near] = (level + 0.05 * texture < 1) & (brain > 0.5)
     return mask
 
 
@@ -217,10 +217,10 @@ def make_patient(number: int, seed: int = 42) -> tuple[str, np.ndarray, np.ndarr
         bias * _smooth_noise(random, 3, 110, where))))
     head = torch.nonzero(smooth[0].ravel() > -5)[:, 0]              # (n,) pixels, all but the air
     points, level = fine[:3].flatten(1)[:, head].T.float(), fine[3].ravel()[head]
-    inside, hot, *shade = smooth[1:].flatten(1)[:, head]
+    texture, hot, *shade = smooth[1:].flatten(1)[:, head]
     mix, matter = anatomy.paint(points, hot, random)
     mask = torch.zeros(smooth[0].shape, dtype=torch.uint8)
-    mask.view(-1)[head] = 255 * _add_glioma(mix, glioma, level, inside, matter).to(torch.uint8)
+    mask.view(-1)[head] = 255 * _add_glioma(mix, glioma, level, texture, matter).to(torch.uint8)
     _add_distractors(mix, matter[1], points, random)
     image = torch.zeros(3, *mask.shape)
     image.view(3, -1)[:, head] = mix.clamp(min=0) * torch.exp(torch.stack(shade))

@@ -199,7 +199,7 @@ def _choose(folder: str | Path, patients: list[str] | None) -> dict[str, Path]:
 
 
 def _count_files(folder: Path) -> int:
-    """Count a folder's files; 0 where it cannot be read, which is told later."""
+    """Count a folder's files; 0 where it cannot be read: the error follows."""
     try:
         return len(os.listdir(folder))
     except OSError:

@@ -1,7 +1,7 @@
 """All that the doctor looks at, and the minutes that each lesson will take here.
 
-It only looks: nothing is installed or changed. torch is imported late, so that an installation in
-which it does not load can be told, too.
+It only looks: nothing is installed or changed. torch is imported late, so that the report also
+covers an installation in which it does not load.
 """
 
 import os

@@ -30,7 +30,7 @@ def export(predictions: dict[str, Prediction], folder: str | Path) -> Path:
     """
     home = Path(folder) / "predictions"
     earlier = _read_written(home)
-    pictures = {name: content for found in predictions.items() for name, content in _draw(*found)}
+    pictures = {name: content for each in predictions.items() for name, content in _draw(*each)}
     strangers = [name for name in pictures if name not in earlier and (home / name).exists()]
     if strangers:
         raise CourseError(what=f"{strangers[0]} is there already, and no export wrote it",

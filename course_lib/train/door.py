@@ -52,7 +52,7 @@ def check_data(training, validation, config: TrainConfig) -> int:
 
 
 def _check_target(dataset, patient: str, part: str) -> int:
-    """Refuse a target with values that are no label's; returns the number of its slices."""
+    """Refuse a target with values beyond the labels; returns the number of its slices."""
     target, highest = dataset.prepared(patient).target, max(dataset.labels.values())
     if target is None:
         raise CourseError(what=f"there is no target to train on ({part})", where=patient,
