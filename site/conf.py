@@ -42,7 +42,7 @@ html_copy_source = False
 def plain_docstring(app, what, name, thing, options, lines: list[str]) -> None:
     """Our docstrings are plain text: |P| is a size, not reStructuredText's substitution.
 
-    A property is described by a sentence; napoleon would take what stands before a colon for a type.
+    A property is described by a sentence, of which napoleon would take a colon for a type's end.
     """
     if what == "property":
         lines[:] = [*inspect.getdoc(thing).splitlines(), ""]
