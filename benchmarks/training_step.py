@@ -21,7 +21,7 @@ from course_lib import augment, data, losses, models, settings, train
 from course_lib.compute import Compute
 from course_lib.train.config import learning_rate
 
-BATCH, STEPS, WANTED = 16, 4, 0.95
+BATCH, STEPS, WANTED = 16, 16, 0.95
 PARTS = ("draw", "augment", "step")
 
 

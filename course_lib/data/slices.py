@@ -86,7 +86,7 @@ class SliceDataset:
 
     def _join(self, parts: dict[str, dict]) -> None:
         """Bring the patients' arrays together; each part is let go as soon as it is copied."""
-        self.patients, self._copies = list(parts), {}
+        self.patients, self._copies, self._weights = list(parts), {}, None
         self.boxes = {name: part["box"] for name, part in parts.items()}
         self.digests = {name: part["digests"] for name, part in parts.items()}
         self.index = [(name, number) for name, part in parts.items() for number in part["slices"]]
@@ -128,6 +128,7 @@ class SliceDataset:
         rows = [row for name in patients for row in range(*self.rows(name).indices(len(self)))]
         part.folder, part.preparation, part.labels = self.folder, self.preparation, self.labels
         part.patients, part.skipped, part._copies = list(patients), {}, {}
+        part._weights = None
         part.boxes = {name: self.boxes[name] for name in patients}
         part.digests = {name: self.digests[name] for name in patients}
         part.index = [self.index[row] for row in rows]
@@ -165,8 +166,9 @@ class SliceDataset:
         """
         device = generator.device
         images, targets = self._copy_to(device if compute.resident else torch.device("cpu"))
-        weights = self.sampling_weights().float().to(device)
-        drawn = torch.multinomial(weights, steps * batch_size, replacement=True,
+        if self._weights is None:                        # counting pixels takes as long as some steps
+            self._weights = self.sampling_weights().float()
+        drawn = torch.multinomial(self._weights.to(device), steps * batch_size, replacement=True,
                                   generator=generator)
         for rows in drawn.to(images.device).split(batch_size):
             yield images[rows].to(device), targets[rows].to(device)
