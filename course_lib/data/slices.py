@@ -166,7 +166,7 @@ class SliceDataset:
         """
         device = generator.device
         images, targets = self._copy_to(device if compute.resident else torch.device("cpu"))
-        if self._weights is None:                        # counting pixels takes as long as some steps
+        if self._weights is None:                        # counting pixels takes as long as a step
             self._weights = self.sampling_weights().float()
         drawn = torch.multinomial(self._weights.to(device), steps * batch_size, replacement=True,
                                   generator=generator)
