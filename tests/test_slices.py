@@ -276,6 +276,16 @@ def test_batches_are_drawn_in_proportion_to_the_sampling_weights(tif_folder):
     assert counts.sum() == 10_000 and stats.chisquare(counts.numpy(), expected).pvalue > 0.01
 
 
+def test_the_pixels_are_counted_once_not_each_epoch(tif_folder, monkeypatch):
+    dataset, counted = SliceDataset(tif_folder, size=16), []
+    count = SliceDataset.sampling_weights
+    monkeypatch.setattr(SliceDataset, "sampling_weights",
+                        lambda self: counted.append(self) or count(self))
+    for part in (dataset, dataset, dataset.subset(dataset.patients[:1])):
+        next(part.batches(2, 1, torch.Generator().manual_seed(0), compute=PLAIN))
+    assert len(counted) == 2                                     # the subset has its own
+
+
 def test_label_maps_keep_their_values(tmp_path):
     folder = write_patient(tmp_path, slices=4)
     for number, value in ((2, 1), (3, 2)):
