@@ -41,6 +41,8 @@ TRIALS = {
     "lacking": {"lacking": 0.15}, "wide + lacking": {**WIDE, "lacking": 0.1},
     "geo + ema + lacking": THREE, "geo + ema + lacking + twins": {**THREE, "twins": 0.25},
     "the same + tversky": {**THREE, "twins": 0.25, "loss": "tversky", "alpha": 0.35},
+    "geo + twins": {**GEO, "twins": 0.25}, "geo + even": {**GEO, "even": 0.3},
+    "geo + twins + even": {**GEO, "twins": 0.25, "even": 0.3},
     "elastic": {"elastic": 0.03}, "turned": {"scale": 0.4, "angle": 180, "vertical": 0.5},
     "dropped channel": {"dropped": 0.15}, "misses weigh 3": {"pos_weight": 3.0},
     "Dice per image": {"per_image": True}, "twins first": {"pretrain": 600},

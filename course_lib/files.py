@@ -11,7 +11,8 @@ from pathlib import Path
 
 from course_lib.errors import CourseError
 
-REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)      # not for lack of room
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR,
+           errno.ENAMETOOLONG, errno.ENOENT)                           # not for lack of room
 
 
 def nearest_folder(path: Path) -> Path:

@@ -506,3 +506,22 @@ def test_a_class_is_open_until_one_of_its_methods_does_something():
                    torch.zeros(1), np.zeros(1), double):
         assert not core.is_open(answer)
     assert verdict(OpenNet).solved is None
+
+
+@pytest.mark.parametrize("values", [[1], None, "text", 3])
+def test_what_is_no_dict_of_values_is_a_sentence(values):
+    for ask in (check.forecast, check.outcome):
+        with pytest.raises(CourseError, match="check: values=.*Give a dict, such as"):
+            ask("x", values)
+
+
+def test_numbers_beyond_all_numbers_and_half_characters_can_be_shown():
+    check.forecast("far", {"a": 10**400, "b": "\ud800"}, reason="\udcff")
+    shown = check.outcome("far", {"a": 1, "b": "x"})
+    assert "a: forecast" in repr(shown) and shown._repr_html_().encode()
+
+
+def test_a_summary_takes_the_lessons_number_as_it_is_written():
+    assert repr(check.summary(1)) == repr(check.summary("01"))
+    with pytest.raises(CourseError, match="check.summary: number='99'. Use one of '00', '01'"):
+        check.summary("99")

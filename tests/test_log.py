@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from course_lib import show
 from course_lib.errors import CourseError
 from course_lib.train import log
 
@@ -30,9 +31,9 @@ def events(folder):
 
 
 def test_scalars_of_every_epoch_are_in_tensorboard(tmp_path):
-    with log.TensorBoard(tmp_path, step=0) as board:
+    with show.EventFile(tmp_path / "tensorboard", purged=0) as board:
         for epoch in (1, 2):
-            board.epoch(row(epoch), {})
+            log.write_epoch(board, row(epoch), {})
     scalars, pictures = events(tmp_path)
     assert scalars == {"loss/training": [(5, 1.0), (10, 0.5)],
                        "loss/validation": [(5, 2.0), (10, 1.0)],
@@ -42,21 +43,21 @@ def test_scalars_of_every_epoch_are_in_tensorboard(tmp_path):
 
 
 def test_going_on_keeps_the_last_whole_epoch_and_takes_back_what_came_after(tmp_path):
-    with log.TensorBoard(tmp_path, step=0) as board:
+    with show.EventFile(tmp_path / "tensorboard", purged=0) as board:
         for epoch in (1, 2, 3):                     # killed before last.pt of epoch 3 was there
-            board.epoch(row(epoch, dsc=0.25), {"a": PICTURE})
-    with log.TensorBoard(tmp_path, step=10) as board:
+            log.write_epoch(board, row(epoch, dsc=0.25), {"a": PICTURE})
+    with show.EventFile(tmp_path / "tensorboard", purged=10) as board:
         for epoch in (3, 4):
-            board.epoch(row(epoch, dsc=0.75), {"a": PICTURE})
+            log.write_epoch(board, row(epoch, dsc=0.75), {"a": PICTURE})
     scalars, pictures = events(tmp_path)
     assert scalars["dsc/prepared"] == [(5, 0.25), (10, 0.25), (15, 0.75), (20, 0.75)]
     assert pictures["overlay/a"] == [5, 10, 15, 20]
 
 
 def test_nothing_is_written_before_the_first_epoch_and_no_machine_is_named(tmp_path):
-    with log.TensorBoard(tmp_path, step=0) as board:
+    with show.EventFile(tmp_path / "tensorboard", purged=0) as board:
         assert not list(tmp_path.iterdir())
-        board.epoch(row(1), {})
+        log.write_epoch(board, row(1), {})
     (file,) = (tmp_path / "tensorboard").iterdir()
     assert socket.gethostname() not in file.name
     assert socket.gethostname().encode() not in file.read_bytes()
@@ -66,17 +67,17 @@ def test_a_disk_that_is_full_for_tensorboard_is_explained(tmp_path, monkeypatch)
     def full(*_):
         raise OSError("No space left on device")
 
-    with log.TensorBoard(tmp_path, step=0) as board:
-        board.epoch(row(1), {})
-        monkeypatch.setattr(board.file.writer, "flush", full)
+    with show.EventFile(tmp_path / "tensorboard", purged=0) as board:
+        log.write_epoch(board, row(1), {})
+        monkeypatch.setattr(board.writer, "flush", full)
         with pytest.raises(CourseError, match=r"tensorboard: TensorBoard's file cannot be "
                                               r"written, [\d,]+ bytes are free .*No space"):
-            board.epoch(row(2), {})
-        monkeypatch.setattr(board.file.writer, "close", full)     # leaving must not hide it
+            log.write_epoch(board, row(2), {})
+        monkeypatch.setattr(board.writer, "close", full)     # leaving must not hide it
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "tensorboard").touch()                   # where a folder should come
     with pytest.raises(CourseError, match="TensorBoard's file cannot be written"):
-        log.TensorBoard(tmp_path / "run", step=0).epoch(row(1), {})
+        log.write_epoch(show.EventFile(tmp_path / "run" / "tensorboard", 0), row(1), {})
 
 
 def test_the_bar_says_step_loss_and_the_last_and_the_best_dsc(capsys):

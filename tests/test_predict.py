@@ -3,8 +3,10 @@
 import csv
 import dataclasses
 import math
+import os
 import shutil
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -455,3 +457,26 @@ def test_a_patient_without_target_is_exported_too(tmp_path):
     found = bright().patient(square_patient(tmp_path), with_target=False)
     predict.export({"SQUARE": found}, tmp_path / "run")
     assert len(list((tmp_path / "run" / "predictions" / "SQUARE").iterdir())) == 10
+
+
+def test_another_checkpoint_in_the_place_of_the_best_is_refused(finished, tmp_path):
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    shutil.copy(run / "last.pt", run / "best.pt")
+    with pytest.raises(CourseError, match="best.pt is not of the best epoch. Delete it and call"):
+        predict.load(run)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with a name")
+@pytest.mark.parametrize("name", ["config.json", "best.pt"])
+def test_a_pipe_in_a_run_folder_is_not_waited_for(finished, tmp_path, name):
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    with pytest.raises(CourseError, match="cannot be read|there is no best.pt"):
+        predict.load(run)
+
+
+@pytest.mark.parametrize("folder", [None, 3, b"run", "~no-such-user/run"])
+def test_what_is_no_path_of_a_run_is_refused(folder):
+    with pytest.raises(CourseError, match="predict.load: folder=.* Give the path of a run folder"):
+        predict.load(folder)

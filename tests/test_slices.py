@@ -3,6 +3,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import warnings
 from pathlib import Path
 
@@ -17,7 +18,14 @@ from skimage.transform import resize
 from test_tif import BROKEN, FIRST, copy_patient, slice_file
 
 from course_lib.compute import PLAIN
-from course_lib.data import SliceDataset, find_patients, prepare, read_patient, restore
+from course_lib.data import (
+    SliceDataset,
+    find_patients,
+    prepare,
+    read_patient,
+    restore,
+    verify,
+)
 from course_lib.errors import CourseError, DataError
 
 # Few slices, several sites. In FG_7634 two sequences are one, in HT_7877 and HT_8105 all three.
@@ -479,3 +487,54 @@ def test_nothing_left_after_skipping_is_refused(tif_folder):
 def test_another_word_for_on_error_is_refused(tif_folder):
     with pytest.raises(CourseError, match="on_error='ignore'. Use 'raise' or 'skip'"):
         SliceDataset(tif_folder, on_error="ignore")
+
+
+def test_one_voxel_that_is_far_too_bright_does_not_take_the_head_for_air(tif_folder):
+    """Prepared from the brightest voxel, everything else would be cut away, in silence."""
+    path = next(p for p in sorted((tif_folder / FIRST).glob("*_3.tif")))
+    image = tifffile.imread(path).astype(np.uint16)
+    image[20, 20, 1] = 60_000
+    for other in sorted((tif_folder / FIRST).glob("*.tif")):
+        if not other.stem.endswith("mask"):
+            tifffile.imwrite(other, tifffile.imread(other).astype(np.uint16))
+    tifffile.imwrite(path, image)
+    with pytest.raises(DataError, match="only 1 of .* reach a tenth of the brightest, 60000"):
+        SliceDataset(tif_folder, size=16)
+    rows = [row for row in verify(tif_folder) if row["patient"] == FIRST and row["fatal"]]
+    assert len(rows) == 1 and "clip them" in rows[0]["cure"]
+
+
+@pytest.mark.parametrize("labels", [{"t": 0}, {"t": 2}, ["tumour"], "tumour", 1, {}, {"t": "1"}])
+def test_labels_that_are_none_are_refused_by_name(tif_folder, labels):
+    with pytest.raises(CourseError, match="data: labels=.*Give a dict of name to value"):
+        SliceDataset(tif_folder, size=16, labels=labels)
+
+
+def test_numpys_numbers_are_values_of_labels(tif_folder):
+    dataset = SliceDataset(tif_folder, size=16, labels={"tumour": np.int64(1)})
+    assert json.dumps(dataset.labels) == '{"tumour": 1}'
+
+
+@pytest.mark.parametrize("patients, says", [([], "an empty list"), ("TEST", "patients='TEST'"),
+                                            (3, "patients=3"), (["A", "A"], "1 patients stand")])
+def test_lists_of_patients_that_are_none_are_refused(tif_folder, patients, says):
+    with pytest.raises(CourseError, match=says):
+        SliceDataset(tif_folder, size=16, patients=patients)
+    with pytest.raises(CourseError, match=says):
+        SliceDataset(tif_folder, size=16).subset(patients)
+
+
+@pytest.mark.parametrize("folder", [None, 3, b"x", ["x"]])
+def test_what_is_no_path_is_a_sentence(folder):
+    with pytest.raises(DataError, match="data: folder=.* Give a path"):
+        SliceDataset(folder)
+    (row,) = verify(folder)
+    assert row["fatal"] and "folder=" in row["problem"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_folder_whose_name_is_no_text_is_refused(tif_folder):
+    os.rename(tif_folder / FIRST, os.fsencode(tif_folder) + b"/M\xfcller_0")
+    with pytest.raises(DataError, match="the folder's name is not text .*Rename the folder"):
+        SliceDataset(tif_folder, size=16)
+    assert any("not text" in row["problem"] for row in verify(tif_folder))

@@ -902,7 +902,9 @@ def test_stored_weights_that_are_no_numbers_are_refused(copied, parts):
 def out_of_memory(words, kind=RuntimeError):
     class Greedy(nn.Conv2d):
         def forward(self, image):
-            raise kind(words)
+            if self.training:
+                raise kind(words)
+            return super().forward(image)
 
     return Greedy(3, 1, 1)
 
@@ -929,6 +931,55 @@ def test_other_errors_pass_unchanged(tmp_path, parts, words):
     with pytest.raises(RuntimeError, match=words) as found:
         fit(tmp_path / "run", parts, model=out_of_memory(words))
     assert not isinstance(found.value, CourseError)
+
+
+# --- parts that do not work together ---
+
+class Frozen(nn.Conv2d):
+    def __init__(self):
+        super().__init__(3, 1, 1)
+        self.requires_grad_(False)
+
+
+@pytest.mark.parametrize("part, wrong, says", [
+    ("loss", lambda logits, target: (logits - target) ** 2, "the loss fails with TypeError: it"),
+    ("loss", lambda logits, target: 0.5, "the loss fails with TypeError: it returns 0.5"),
+    ("loss", lambda logits, target: None, "the loss fails with TypeError: it returns None"),
+    ("loss", lambda logits, target: logits.detach().mean(), "the loss fails with TypeError"),
+    ("loss", lambda logits: logits.mean(), "the loss fails with TypeError"),
+    ("loss", nn.CrossEntropyLoss(), "the loss fails with RuntimeError: .*Give one that does"),
+    ("loss", lambda logits, target: logits.mean() * math.nan, "loss is nan at the first step"),
+    ("change", lambda image, target, generator: image, "the augmentation fails with TypeError"),
+    ("change", lambda image, target, generator: None, "the augmentation fails with TypeError"),
+    ("change", lambda image, target: (image, target), "the augmentation fails with TypeError: .*"),
+    ("model", nn.Conv2d(1, 1, 1), "the network fails with RuntimeError: .*Give one that does imag"),
+    ("model", nn.Identity(), "the network has no weights that can be trained"),
+    ("model", Frozen(), "the network has no weights that can be trained"),
+    ("model", nn.Conv2d(3, 1, 1).double(), "the network fails with RuntimeError")])
+def test_a_part_that_does_not_work_is_named_and_leaves_nothing(tmp_path, parts, part, wrong, says):
+    with pytest.raises(CourseError, match=f"train.fit: {says}"):
+        fit(tmp_path / "run", parts, **{part: wrong})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("wrong", [None, [], "a folder", torch.utils.data.TensorDataset()])
+def test_what_is_no_data_set_is_refused_by_name(tmp_path, parts, wrong):
+    for both, name in (((wrong, parts[1]), "training"), ((parts[0], wrong), "validation")):
+        with pytest.raises(CourseError, match=f"{name} is a .*Give a data set with patients"):
+            fit(tmp_path / "run", both)
+
+
+@pytest.mark.parametrize("folder", [None, 3, b"run", "~no-such-user/run"])
+def test_what_is_no_path_is_refused(parts, folder):
+    with pytest.raises(CourseError, match="train.fit: folder=.*Give the path of a run folder"):
+        fit(folder, parts)
+
+
+def test_a_link_to_a_disk_that_is_not_there_makes_no_folder(tmp_path, parts):
+    (tmp_path / "run").symlink_to(tmp_path / "usb" / "run")
+    with pytest.raises(CourseError, match="this is a file, or a link to nothing"):
+        fit(tmp_path / "run", parts)
+    assert not (tmp_path / "usb").exists()
 
 
 # --- the clock ---

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from course_lib.check import record
 from course_lib.check.core import is_open
+from course_lib.errors import CourseError
 from course_lib.tables import Table
 
 
@@ -47,14 +48,16 @@ def _simple(value) -> float | str | None:
     """Turn a value into what JSON has: a number, a word, or None where there is none."""
     if is_open(value):
         return None
-    if isinstance(value, bool | str) or type(value) is int and abs(value) < 2**63:
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()            # half a surrogate pair is none
+    if isinstance(value, bool) or type(value) is int and abs(value) < 2**63:
         return value
     try:
         return float(value)                      # of numpy or torch
     except Exception:                            # whatever else a student may write
         pass
     try:
-        return str(value)
+        return _simple(str(value))
     except Exception:
         return f"a {type(value).__name__}"
 
@@ -67,9 +70,19 @@ def _text(value) -> str:
 
 def _difference(guess, value) -> str:
     """Write by how much the outcome is above the forecast; "" where one of them is no number."""
-    if isinstance(guess, int | float) and isinstance(value, int | float):
-        return "" if math.isnan(value - guess) else f"{value - guess:+.3f}"
-    return ""
+    try:
+        difference = float(value) - float(guess)
+    except (TypeError, ValueError, OverflowError):       # a word, none, or beyond all numbers
+        return ""
+    return "" if math.isnan(difference) else f"{difference:+.3f}"
+
+
+def _check_values(values) -> dict:
+    """Turn what was forecast, or came out, into a dict of plain values."""
+    if not isinstance(values, dict):
+        raise CourseError(what=f"values={values!r:.80}", where="check",
+                          cure='give a dict, such as {"mean DSC": 0.8}')
+    return {_simple(str(what)): _simple(value) for what, value in values.items()}
 
 
 def forecast(name: str, values: dict, reason: str = "") -> str:
@@ -82,13 +95,13 @@ def forecast(name: str, values: dict, reason: str = "") -> str:
     Returns:
         A line that says what was kept.
     """
-    values = {str(what): _simple(value) for what, value in values.items()}
-    reason = "" if is_open(reason) else str(reason)
+    values = _check_values(values)
+    reason = "" if is_open(reason) else _simple(str(reason))
     given = sum(value is not None for value in values.values())
     if not given and not reason:                 # an earlier forecast stays
         return Sentence("no forecast: that is allowed, but a guess, even a wrong one, is "
                         "remembered better")
-    record.change("forecasts", name, lambda _: {"values": values, "reason": reason,
+    record.change("forecasts", str(name), lambda _: {"values": values, "reason": reason,
                                                 "time": record.now()})
     return Sentence(f"{given} of {len(values)} forecast{'' if reason else ', without a reason'}")
 
@@ -99,8 +112,8 @@ def outcome(name: str, values: dict[str, float]) -> Outcome:
     Args:
         values: the same keys as in the forecast; others are shown without one.
     """
-    values = {str(what): _simple(value) for what, value in values.items()}
-    kept = record.change("forecasts", name, lambda before: {"values": {}, "reason": "", **before,
-                                                            "outcome": values})
+    values = _check_values(values)
+    kept = record.change("forecasts", str(name), lambda before: {
+        "values": {}, "reason": "", **before, "outcome": values})
     return Outcome([(what, kept["values"].get(what), value) for what, value in values.items()],
                    kept["reason"])

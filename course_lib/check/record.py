@@ -15,7 +15,7 @@ from pathlib import Path
 from course_lib import settings
 from course_lib.check.core import MARKS, OPEN
 from course_lib.check.lessons import LESSONS, Lesson
-from course_lib.errors import CourseError
+from course_lib.errors import CourseError, one_of
 from course_lib.files import write_atomically
 
 NAME = "course.json"
@@ -128,7 +128,7 @@ class Copy:
 def _read_text(path: Path) -> str:
     """Read a file of reasonable size; a pipe would be waited for without end."""
     if path.exists() and not path.is_file():
-        raise OSError("it is no file")
+        raise OSError("it is no file: move it away")
     if path.stat().st_size > LARGEST:
         raise ValueError("too large")
     return path.read_bytes().decode("utf-8-sig")
@@ -255,4 +255,7 @@ class Summary:
 
 def summary(number: str | None = None) -> Summary:
     """Say which exercises of a lesson are solved; None for the whole course's."""
+    numbers = [lesson.number for lesson in LESSONS]
+    if number is not None:
+        number = one_of(str(number).zfill(2), "number", "check.summary", tuple(numbers))
     return Summary([lesson for lesson in LESSONS if number in (None, lesson.number)])

@@ -20,6 +20,7 @@ from scipy import ndimage, sparse
 from course_lib.errors import CourseError, DataError
 
 BACKGROUND = 0.1          # voxels below this share of the volume's maximum are set to zero
+FEWEST = 0.001           # share of voxels that are no background: a head takes a tenth or more
 PERCENTILES = (10, 99)    # intensities are clipped to these, taken over all channels
 
 
@@ -83,6 +84,12 @@ def find_box(volume: np.ndarray, size: int, drop_ends: bool, patient: str) -> di
     floor = float(kept.max() * BACKGROUND)
     # The maximum over channels, channel by channel: 19 times faster than kept.max(axis=-1).
     foreground = reduce(np.maximum, np.moveaxis(kept, -1, 0)) >= floor          # (S, H, W)
+    count = int(np.count_nonzero(foreground))
+    if count < FEWEST * foreground.size:
+        raise DataError(what=f"only {count:,} of {foreground.size:,} voxels reach a tenth of the "
+                             f"brightest, {kept.max():g}: the others would be cut away as air",
+                        patient=patient, cure="look for single voxels that are far too bright, and "
+                                              "clip them, or leave this patient out")
     start, stop = [], []
     for axis in range(3):
         occupied = np.flatnonzero(foreground.any(axis=tuple({0, 1, 2} - {axis})))

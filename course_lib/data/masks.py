@@ -71,9 +71,11 @@ def flaw_of_mask(mask: np.ndarray, first: np.ndarray, size: tuple | None,
     top = np.iinfo(mask.dtype).max if mask.dtype.kind in "ui" else 255
     if any(values <= {0, one} for one in (1, 255, top)):
         return None
-    return (f"the mask has values {sorted(values)[:8]}, expected two (0 and 1, or 0 and 255)",
-            "give labels={…} for several labels" if max(values) < FEW else
+    whole = all(value == int(value) and value >= 0 for value in values)
+    cure = ("give labels={…} for several labels" if whole and max(values) < FEW else
+            "save background as 0 and what is marked as 255" if len(values) <= 2 else
             "save it without anti-aliasing and without lossy compression")
+    return f"the mask has values {sorted(values)[:8]}, expected two (0 and 1, or 0 and 255)", cure
 
 
 def join_masks(masks: np.ndarray, files: list[Path],

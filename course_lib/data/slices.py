@@ -3,7 +3,7 @@
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from course_lib.data import cache, checking, geometry, tif
+from course_lib.data.masks import check_labels
 from course_lib.errors import CourseError, DataError, whole_number
 
 STEPS_VERSION = 4     # raise it when the preparation changes: older cached arrays are left alone
@@ -53,7 +54,7 @@ class SliceDataset:
         if on_error not in ("raise", "skip"):
             raise CourseError(what=f"on_error={on_error!r}", where="SliceDataset",
                               cure="use 'raise' or 'skip'")
-        self.labels = {"tumour": 1} if labels is None else dict(labels)
+        self.labels = check_labels(labels)
         self.preparation = {"kind": "slices", "size": whole_number(size, "size", "SliceDataset"),
                             "drop_ends": bool(drop_ends)}
         folders = _choose(folder, patients)
@@ -124,6 +125,7 @@ class SliceDataset:
 
     def subset(self, patients: list[str]) -> "SliceDataset":
         """Make the same data set with fewer patients, in the order given. Copies their arrays."""
+        _refuse_odd_names(patients)
         part = object.__new__(SliceDataset)
         rows = [row for name in patients for row in range(*self.rows(name).indices(len(self)))]
         part.folder, part.preparation, part.labels = self.folder, self.preparation, self.labels
@@ -185,19 +187,28 @@ class SliceDataset:
 def _choose(folder: str | Path, patients: list[str] | None) -> dict[str, Path]:
     """Find the folders of the patients asked for, in their order."""
     folders = {path.name: path for path in tif.find_patients(folder)}
-    names = list(folders) if patients is None else list(patients)
-    if not names:
-        raise DataError(what="an empty list of patients", where="SliceDataset",
-                        cure="give at least one; a split without test part has .reported")
-    if len(set(names)) < len(names):
-        raise CourseError(what=f"{len(names) - len(set(names))} patients stand twice",
-                          where="SliceDataset", cure="give each patient once")
+    names = list(folders) if patients is None else _refuse_odd_names(patients)
     missing = [name for name in names if name not in folders]
     if missing:
         raise DataError(what=f"{len(missing)} of {len(names)} patients are not there, the first "
                              f"is {missing[0]}", where=str(folder),
                         cure="take names from data.find_patients")
     return {name: folders[name] for name in names}
+
+
+def _refuse_odd_names(patients: list[str]) -> list[str]:
+    """Refuse what is no list of names, an empty one, and names that stand twice."""
+    if isinstance(patients, str) or not isinstance(patients, Iterable):
+        raise CourseError(what=f"patients={patients!r:.80}", where="SliceDataset",
+                          cure="give a list of patients' names")
+    names = list(patients)
+    if not names:
+        raise DataError(what="an empty list of patients", where="SliceDataset",
+                        cure="give at least one; a split without test part has .reported")
+    if len(set(names)) < len(names):
+        raise CourseError(what=f"{len(names) - len(set(names))} patients stand twice",
+                          where="SliceDataset", cure="give each patient once")
+    return names
 
 
 def _count_files(folder: Path) -> int:
@@ -247,7 +258,7 @@ def prepare_patient(folder: Path, preparation: dict, labels: dict[str, int]) -> 
         return {"image": ready.image.numpy(), "target": ready.target.numpy(),
                 "facts": np.frombuffer(facts, np.uint8)}
 
-    arrays = cache.cached(f"slices/{folder.name}-{name}", make)
+    arrays = cache.cached(f"slices/{folder.name[:40]}-{name}", make)
     facts = json.loads(bytes(arrays["facts"]))
     start, stop = (facts["box"][end][0] for end in ("start", "stop"))
     return {"image": arrays["image"], "target": arrays["target"],

@@ -91,6 +91,8 @@ def find_patients(folder: str | Path) -> list[Path]:
     Raises:
         DataError: there is no such folder, it cannot be read, or it holds no patient.
     """
+    if not isinstance(folder, str | os.PathLike):
+        raise DataError(what=f"folder={folder!r:.80}", where="data", cure="give a path")
     folder = Path(folder)
     if not os.path.isdir(folder):
         raise DataError(what="there is no such folder", where=str(folder),
@@ -234,6 +236,10 @@ def examine(folder: str | Path, with_target: bool = True,
     """
     folder, highest = Path(folder), len(check_labels(labels))
     try:
+        if folder.name.encode(errors="replace").decode() != folder.name:
+            raise DataError(what="the folder's name is not text (it comes from a system with "
+                                 "another encoding)", cure="rename the folder, with plain letters",
+                            patient=ascii(folder.name))
         files = list_slices(folder)
         if not files:
             raise DataError(what="no images named …_<slice number>.tif", patient=folder.name,

@@ -26,10 +26,7 @@ def predict_logits(model: torch.nn.Module, images: torch.Tensor, *, compute: Com
                    batch_size: int = 32) -> torch.Tensor:
     """Compute logits (N, out_channels, …), float32 on the CPU, for prepared images (N, C, …).
 
-    The model is put in eval mode, and back afterwards.
-
-    Raises:
-        CourseError: the network returns something else than one tensor.
+    The model is put in eval mode, and back afterwards. What returns no tensor is refused.
     """
     device = next((weight.device for weight in model.parameters()), settings.device())
     was_training = model.training
@@ -176,7 +173,7 @@ def load(folder: str | Path, model: torch.nn.Module | None = None) -> Predictor:
         CourseError: there is no run, nothing is trained yet, something is damaged, or the network
             is unknown or another.
     """
-    folder = Path(folder).expanduser()
+    folder = stored.find_folder(folder, "predict.load")
     config = stored.read_config(folder)
     if not (folder / "best.pt").is_file():
         raise CourseError(what="there is no best.pt", where=str(folder),
@@ -184,7 +181,8 @@ def load(folder: str | Path, model: torch.nn.Module | None = None) -> Predictor:
                                "best.pt where last.pt holds the best epoch")
     if model is None:
         model = build(config["model"], MODELS)
-    stored.load_weights(model, folder / "best.pt", config["id"])
+    if "epoch" not in stored.load_weights(model, folder / "best.pt", config["id"]):
+        raise stored.unusable(folder / "best.pt", "is not of the best epoch")
     device, facts = settings.device(), dict(config["compute"])
     same = facts.pop("device") == device.type        # a GPU's precision may crawl on a CPU
     facts.pop("threads")

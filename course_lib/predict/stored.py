@@ -9,13 +9,17 @@ import hashlib
 import io
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 
 from course_lib.errors import CourseError
+from course_lib.tables import Table, read_csv
 
 LAYOUT = 2                 # of run folders; 1 is course_lib 0.1's
+COLUMNS = ["epoch", "step", "training_loss", "validation_loss", "prepared_dsc", "patients_scored",
+           "learning_rate", "seconds"]
 SEAL = b"course_lib sha256 "
 SEAL_BYTES = len(SEAL) + 64 + 1
 LOST = {"last.pt": "bring it back from a backup, or begin a new run in another folder",
@@ -41,7 +45,7 @@ def read_config(folder: Path) -> dict:
     """
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(_read(path).decode("utf-8"))
     except FileNotFoundError as error:
         raise CourseError(what="there is no config.json", where=str(folder),
                           cure="point to a folder that train.fit made") from error
@@ -69,6 +73,21 @@ def _damaged_config(path: Path, what: str) -> CourseError:
                        cure="bring it back from a backup, or begin a new run in another folder")
 
 
+def read_history(folder: str | Path) -> Table:
+    """Read a run's history.csv, a row per epoch, all numbers; a CourseError says it is damaged."""
+    path = Path(folder) / "history.csv"
+    if not path.is_file():
+        return Table()
+    with suppress(OSError, ValueError):
+        table = read_csv(path)
+        numbers = all(isinstance(value, float) for row in table for value in row.values())
+        if numbers and table.names == COLUMNS:
+            return table
+    raise CourseError(what="history.csv is damaged, or was saved by another program",
+                      where=str(path), cure="call train.fit again with the same settings: it is "
+                                            "written again from last.pt")
+
+
 def pack(state: dict) -> bytes:
     """Turn a checkpoint (tensors, numbers, strings, their containers) into sealed bytes."""
     content = io.BytesIO()
@@ -88,7 +107,7 @@ def unpack(path: Path, run: str) -> dict:
         CourseError: it is missing, damaged, another run's, or not a checkpoint.
     """
     try:
-        content = path.read_bytes()
+        content = _read(path)
     except OSError as error:
         raise unusable(path, f"cannot be read ({error.strerror or error})") from error
     whole, seal = content[:-SEAL_BYTES], content[-SEAL_BYTES:]
@@ -105,6 +124,22 @@ def unpack(path: Path, run: str) -> dict:
     if state.get("run") != run:
         raise unusable(path, "belongs to another run than config.json beside it")
     return state
+
+
+def _read(path: Path) -> bytes:
+    """Read a regular file; a pipe would be waited for without end."""
+    if path.exists() and not path.is_file():
+        raise OSError("it is no regular file")
+    return path.read_bytes()
+
+
+def find_folder(folder: str | Path, where: str) -> Path:
+    """Turn a run folder's name into a path, ~ replaced; refuse what is none."""
+    try:
+        return Path(folder).expanduser()
+    except (TypeError, RuntimeError) as error:
+        raise CourseError(what=f"folder={folder!r:.80}", where=where,
+                          cure="give the path of a run folder, such as 'runs/first'") from error
 
 
 def unusable(path: Path, what: str) -> CourseError:

@@ -1,9 +1,8 @@
 """Backups of runs, for machines that are taken away with their disk.
 
 Where COURSE_KEEP names a folder, such as one on Google Drive, each checkpoint goes there too, with
-all that the run needs to go on, as one file, a generation. Such folders drop, delay and shorten
-files: a copy counts only once it was read back; the generation before it stays; when it is wanted,
-its checksum is looked at again. A folder that fails never ends a training.
+all that it takes to go on, as one file, a generation. Such folders drop, delay and shorten files: a
+copy counts once it was read back; the one before stays; its checksum is looked at when it is used.
 """
 
 import hashlib
@@ -18,11 +17,11 @@ import zipfile
 from contextlib import suppress
 from pathlib import Path
 
-from course_lib import settings
+from course_lib import settings, show
 from course_lib.errors import CourseError
-from course_lib.predict.stored import read_config, unpack
+from course_lib.predict.stored import read_config, read_history, unpack
 from course_lib.train import log
-from course_lib.train.folder import FILES, read_history, write
+from course_lib.train.folder import FILES, write
 
 SETTINGS = ("data", "model", "loss", "augment", "training", "postprocess")
 NAME = re.compile(r"epoch-(\d{6})-(\d{8}-\d{6})-([0-9a-f]{16})\.zip")    # …-<UTC>-<checksum>.zip
@@ -55,15 +54,14 @@ def _is_other_run(config: dict, packed: Path) -> bool:
 
 
 class Backup:
-    """A second copy of one run in COURSE_KEEP; does nothing where that is unset.
-
-    Args:
-        folder: of the run.
-    """
+    """A second copy of a run, from its folder, in COURSE_KEEP; does nothing where that is unset."""
 
     def __init__(self, folder: Path):
         self.folder, self.home, self.good, self.warned = folder, None, None, False
-        home = settings.backup_folder()
+        try:
+            home = settings.backup_folder()
+        except CourseError as error:
+            home = warnings.warn(f"the run is not backed up: {error}", stacklevel=4)
         if home and not settings.rank():                 # of several processes the first one writes
             path, runs = folder.resolve(), settings.runs_folder().resolve()
             self.home = home / (path.relative_to(runs) if path.is_relative_to(runs) else path.name)
@@ -161,9 +159,9 @@ class Backup:
             for name in sorted(archive.namelist(), key=FILES.index):
                 write(self.folder / name, archive.read(name))
         rows = read_history(self.folder)
-        with log.TensorBoard(self.folder, 0) as board:           # all anew; pictures are lost
+        with show.EventFile(self.folder / "tensorboard", 0) as board:     # anew, without pictures
             for row in rows:
-                board.epoch(row, {})
+                log.write_epoch(board, row, {})
         step = f"step {rows[-1]['step']:.0f}" if rows else "the beginning"
         print("; ".join([f"{settings.show_path(self.folder)} is brought back from "
                          f"{settings.show_path(self.home)}: epoch {len(rows)}, {step}, backed up "
@@ -173,5 +171,6 @@ class Backup:
         """Warn, once a training."""
         if not self.warned:
             warnings.warn(f"{settings.show_path(self.home)}: {reason}. The training goes on in "
-                          f"{settings.show_path(self.folder)}.", stacklevel=2)
+                          f"{settings.show_path(self.folder)}; set COURSE_KEEP to a folder that "
+                          "can be used, or unset it.", stacklevel=2)
         self.warned = True

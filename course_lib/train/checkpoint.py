@@ -84,10 +84,8 @@ class State:
             "history": list(self.history), "device": self.generator.device.type})
 
     def begin(self, config: dict, beginning: bytes | None) -> None:
-        """Make the run folder once a first step has worked; `beginning` is the state before it.
-
-        Where the run goes on, `beginning` is None and only config.json is written.
-        """
+        """Make the run folder once a first step has worked; `beginning` is the state before it, or
+        None where the run goes on: then only config.json is written."""
         if not settings.rank():
             write(self.folder / "config.json", stored.config_text(config).encode())
             if beginning is not None:

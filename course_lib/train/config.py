@@ -10,7 +10,7 @@ from course_lib.errors import CourseError, number_within, one_of, whole_number
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 CHOICES = {"optimizer": tuple(OPTIMIZERS), "schedule": ("constant", "cosine")}
 LEAST = {"epochs": 1, "batch_size": 1, "steps_per_epoch": 1, "validate_every": 1, "seed": 0}
-TINY = 1e-30           # above 0
+TINY, HUGE = 1e-30, 1e6    # above 0; beyond it nothing is learnt
 SEEDS = 2**32          # numpy's generator takes seeds below
 
 
@@ -26,8 +26,7 @@ class TrainConfig:
         weight_decay: of the optimizer.
         schedule: "constant", or "cosine": up over the first 5 % of the steps, then down to zero.
         seed: of everything random in the training.
-        steps_per_epoch: None takes as many as draw each training slice once; what is left over
-            of a last batch is dropped.
+        steps_per_epoch: None takes as many whole batches as there are training slices.
         clip_norm: largest norm of the gradient; None clips nothing.
         validate_every: epochs from one validation to the next; the last epoch has one always.
     Raises:
@@ -55,7 +54,7 @@ class TrainConfig:
                 value = one_of(value, field, "TrainConfig", CHOICES[field])
             else:
                 value = number_within(value, field, "TrainConfig",
-                                      0 if field == "weight_decay" else TINY)
+                                      0 if field == "weight_decay" else TINY, HUGE)
             object.__setattr__(self, field, value)       # numpy's numbers become Python's
         if self.seed >= SEEDS:
             raise CourseError(what=f"seed={self.seed}", where="TrainConfig",

@@ -1,4 +1,8 @@
-"""What is refused at the door, before a training starts: arguments, data, networks."""
+"""What is refused at the door, before a training starts: arguments, data, parts that do not fit."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from textwrap import shorten
 
 import torch
 
@@ -8,6 +12,13 @@ from course_lib.errors import CourseError
 from course_lib.predict.labels import check_channels
 from course_lib.predict.predictor import check_postprocess
 from course_lib.train.config import TrainConfig
+
+# As cuda, mps, cuDNN, and the CPU on Linux and on Windows say it; not "illegal memory access".
+OUT_OF_MEMORY = ("out of memory", "alloc_failed", "allocate memory", "not enough memory")
+DATA_SET = ("patients", "labels", "preparation", "digests", "batches", "prepared")
+PARTS = {"augmentation": "(image, target, generator) -> (image, target), as augment.Affine()",
+         "network": "image (B, C, …) -> logits (B, K, …), as models.UNet(3, 1)",
+         "loss": "(logits, target) -> one number with a gradient, as losses.BCEDice()"}
 
 
 def check_arguments(model, loss, augment, config, compute, postprocess) -> None:
@@ -24,11 +35,18 @@ def check_arguments(model, loss, augment, config, compute, postprocess) -> None:
         if not isinstance(value, kind):
             raise CourseError(what=f"{name} is a {type(value).__name__}", where="train.fit",
                               cure=f"give a {kind.__name__}(…)")
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise CourseError(what="the network has no weights that can be trained", where="train.fit",
+                          cure="set requires_grad, or give another network")
     check_postprocess(postprocess, "train.fit")
 
 
 def check_data(training, validation, config: TrainConfig) -> int:
     """Refuse data that would train or score wrongly; count the slices (volumes) to train on."""
+    for part, dataset in (("training", training), ("validation", validation)):
+        if not all(hasattr(dataset, name) for name in DATA_SET) or not dataset.patients:
+            raise CourseError(what=f"{part} is a {type(dataset).__name__}", where="train.fit",
+                              cure="give a data set with patients, such as data.SliceDataset")
     shared = set(training.patients) & set(validation.patients)
     if shared:
         raise CourseError(what=f"{len(shared)} patients are in training and validation, the "
@@ -64,14 +82,42 @@ def _check_target(dataset, patient: str, part: str) -> int:
     return len(target)
 
 
+@contextmanager
+def _blame(part: str) -> Iterator[None]:
+    """Say which of the caller's parts failed; a lack of memory is explained in loop.py."""
+    try:
+        yield
+    except CourseError:
+        raise
+    except Exception as error:
+        if any(words in str(error).lower() for words in OUT_OF_MEMORY):
+            raise
+        text = shorten(f"{type(error).__name__}: {error}", 250)
+        raise CourseError(what=f"the {part} fails with {text}", where="train.fit",
+                          cure=f"give one that does {PARTS[part]}") from error
+
+
+def checked(part: str, function: Callable) -> Callable:
+    """Wrap a loss or an augmentation: what it raises, or returns amiss, becomes a sentence."""
+    def call(*arguments):
+        with _blame(part):
+            result = function(*arguments)
+            tensors = [result] if part == "loss" else result
+            if (not isinstance(tensors, list | tuple) or len(tensors) != 1 + (part != "loss")
+                    or not all(isinstance(one, torch.Tensor) for one in tensors) or part == "loss"
+                    and (result.ndim or arguments[0].requires_grad > result.requires_grad)):
+                raise TypeError(f"it returns {result!r:.60}")
+        return result
+    return call
+
+
 @torch.no_grad()
-def check_network(model: torch.nn.Module, training, device: torch.device,
-                  compute: Compute) -> None:
+def rehearse(model: torch.nn.Module, training, device: torch.device, compute: Compute) -> None:
     """Refuse a network that takes other images, or whose output does not fit labels and size."""
     image, _ = next(iter(training.batches(1, 1, torch.Generator(device), compute=compute)))
     was_training = model.training
     model.eval()
-    with compute.autocast(device):
+    with _blame("network"), compute.autocast(device):
         logits = model(image.float())
     model.train(was_training)
     check_channels(logits, training.labels, "train.fit")

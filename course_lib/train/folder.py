@@ -1,10 +1,11 @@
 """A run folder: held by one process, with config.json, history.csv, and what may not change."""
 
 import json
+import os
 import uuid
 import warnings
 from collections.abc import Iterator
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -14,18 +15,17 @@ from course_lib.errors import CourseError
 from course_lib.files import clear_parts, explain_disk, lock, write_atomically
 from course_lib.predict.stored import LAYOUT, read_config
 from course_lib.registry import describe
-from course_lib.tables import Table, read_csv
+from course_lib.tables import Table
 
 FILES = ("config.json", "history.csv", "best.pt", "last.pt")
-COLUMNS = ["epoch", "step", "training_loss", "validation_loss", "prepared_dsc", "patients_scored",
-           "learning_rate", "seconds"]
 MOST = 5            # changes that an error names
 
 
 def hold(folder: Path):
     """Hold a run folder while training, or refuse; only the first of several ranks does."""
-    if folder.exists() and not folder.is_dir():
-        raise CourseError(what="this is a file, and a run needs a folder", where=str(folder),
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise CourseError(what="this is a file, or a link to nothing, and a run needs a folder",
+                          where=str(folder),
                           cure=f"use another name, such as {fresh_name(folder)!r}")
     return nullcontext() if settings.rank() else lock(folder)
 
@@ -52,25 +52,6 @@ def fresh_name(folder: Path) -> str:
     while (folder.parent / f"{folder.name}-{number}").exists():
         number += 1
     return f"{folder.name}-{number}"
-
-
-def read_history(folder: str | Path) -> Table:
-    """Read a run's history.csv: a row per epoch, all numbers; none before the first ended.
-
-    Raises:
-        CourseError: the file is not as it was written.
-    """
-    path = Path(folder) / "history.csv"
-    if not path.is_file():
-        return Table()
-    with suppress(OSError, ValueError):
-        table = read_csv(path)
-        numbers = all(isinstance(value, float) for row in table for value in row.values())
-        if numbers and table.names == COLUMNS:
-            return table
-    raise CourseError(what="history.csv is damaged, or was saved by another program",
-                      where=str(path), cure="call train.fit again with the same settings: it is "
-                                            "written again from last.pt")
 
 
 def write_history(folder: Path, history: list[dict]) -> None:

@@ -1,8 +1,6 @@
 """What can be watched while a training runs: a progress bar, and TensorBoard."""
 
 import sys
-from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -28,28 +26,9 @@ def advance(bar: tqdm, step: int, loss: float, history: list[dict]) -> None:
     bar.update(step - bar.n)
 
 
-class TensorBoard:
-    """What TensorBoard shows of a training, in <run folder>/tensorboard; made with the first epoch.
-
-    `step` is the last whole epoch's; later events, left by an interrupted try, are purged.
-    """
-
-    def __init__(self, folder: Path, step: int):
-        self.folder, self.step, self.file = folder / "tensorboard", step, None
-
-    def epoch(self, row: dict, pictures: dict[str, np.ndarray]) -> None:
-        """Write one epoch: losses, DSC, learning rate, and outlined slices (H, W, 3) by name."""
-        if settings.rank():
-            return
-        with explain_disk(self.folder, "TensorBoard's file"):
-            self.file = self.file or show.EventFile(self.folder, self.step)
-            self.file.write(row["step"], {tag: row[column] for column, tag in TAGS.items()},
-                            {f"overlay/{name}": picture for name, picture in pictures.items()})
-
-    def __enter__(self) -> "TensorBoard":
-        return self
-
-    def __exit__(self, *_) -> None:
-        with suppress(OSError):              # what an epoch had to say is written already
-            if self.file:
-                self.file.close()
+def write_epoch(board: show.EventFile, row: dict, pictures: dict[str, np.ndarray]) -> None:
+    """Write an epoch for TensorBoard: losses, DSC, learning rate, outlined slices by name."""
+    if not settings.rank():
+        with explain_disk(board.folder, "TensorBoard's file"):
+            board.write(row["step"], {tag: row[column] for column, tag in TAGS.items()},
+                        {f"overlay/{name}": picture for name, picture in pictures.items()})

@@ -15,27 +15,18 @@ from course_lib import losses, settings, show
 from course_lib.compute import AUTO, Compute
 from course_lib.errors import CourseError
 from course_lib.predict import predictor, stored
-from course_lib.train import checkpoint, log
+from course_lib.train import checkpoint, door, log
 from course_lib.train import folder as run_folder
 from course_lib.train.backup import Backup
 from course_lib.train.config import OPTIMIZERS, TrainConfig, learning_rate
-from course_lib.train.door import check_arguments, check_data, check_network
 
-# As cuda, mps, cuDNN, and the CPU on Linux and on Windows say it; not "illegal memory access".
-OUT_OF_MEMORY = ("out of memory", "alloc_failed", "allocate memory", "not enough memory")
 ONE_VALUE = "more than 1 value per channel"      # as batch normalisation says it
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder, and what is known of it.
-
-    Attributes:
-        folder: where it lies.
-        config: config.json.
-        history: a row per epoch: epoch, step, training_loss, validation_loss, prepared_dsc,
-            patients_scored, learning_rate, seconds (of training and validation, so far).
-    """
+    """A run folder, its config.json, and its history: a row per epoch (epoch, step, training_loss,
+    validation_loss, prepared_dsc, patients_scored, learning_rate, seconds so far)."""
 
     folder: Path
     config: dict
@@ -54,9 +45,8 @@ def training_step(model: torch.nn.Module, image: torch.Tensor, target: torch.Ten
     """Take one step: forward, loss, backward, clip, step.
 
     Args:
-        image: (B, C, …); target: (B, 1, …) label map; both on the model's device.
+        image, target: (B, C, …) and (B, 1, …), a label map; both on the model's device.
         scaler: scales the loss in float16, where small gradients would vanish; else disabled.
-        clip_norm: largest norm of the gradient, or None.
     Returns:
         The loss before the step, a scalar without gradient.
     """
@@ -83,7 +73,7 @@ def _explain_limits(device: torch.device, config: TrainConfig, preparation: dict
             raise CourseError(what=f"batch_size={config.batch_size} leaves a single value to "
                                    "normalise", where="train.fit",
                               cure="take a batch_size of at least 2, or larger slices") from error
-        if not any(words in str(error).lower() for words in OUT_OF_MEMORY):
+        if not any(words in str(error).lower() for words in door.OUT_OF_MEMORY):
             raise
         raise CourseError(what=f"out of memory on {device.type} with batch_size="
                                f"{config.batch_size}, size={preparation.get('size', preparation)}",
@@ -98,6 +88,10 @@ def _finite_mean(values: list[torch.Tensor], step: int, rate: float) -> float:
     bad = (~losses.isfinite()).nonzero()
     if len(bad):
         first = int(bad[0])
+        if step - len(losses) + first == 0:              # the rate cannot be the reason
+            raise CourseError(what=f"loss is {losses[0].item()} at the first step",
+                              where="train.fit", cure="look at images, augmentation, loss and the "
+                                                      "network's weights: something is no number")
         raise checkpoint.diverged(f"loss is {losses[first].item()} at step "
                                   f"{step - len(losses) + first + 1}", rate)
     return losses.mean().item()
@@ -110,8 +104,8 @@ def _validate(model: torch.nn.Module, dataset, loss_fn: Callable, config: TrainC
     """Score each validation patient, one in memory at a time; a logit that is no number is refused.
 
     Returns:
-        validation_loss, the mean over batches; prepared_dsc, the mean over the patients with
-        something to measure; patients_scored, how many these are. And pictures of up to four.
+        validation_loss; prepared_dsc, over patients with something to measure, and how many these
+        are; pictures of up to four.
     """
     each_loss, scores, drawn = [], [], {}
     for name in dataset.patients:
@@ -177,12 +171,16 @@ def _show_finished(folder: Path, config: dict, model: torch.nn.Module) -> Run | 
     """Show a finished run whose last.pt is lost, from what is left; None where last.pt is there."""
     if (folder / "last.pt").is_file():
         return None
-    history = run_folder.read_history(folder)
-    if len(history) < config["training"]["epochs"]:
+    try:
+        history = stored.read_history(folder)
+        finished = len(history) == config["training"]["epochs"]
+        stored.load_weights(model, folder / "best.pt", config["id"])
+    except CourseError:                                  # its cure would lead back here
+        finished = False
+    if not finished:
         raise CourseError(what="last.pt is not there, and without it the run cannot go on",
                           where=str(folder), cure="bring it back from a backup, or begin a new "
                           f"run, such as {run_folder.fresh_name(folder)!r}")
-    stored.load_weights(model, folder / "best.pt", config["id"])
     warnings.warn(f"{settings.show_path(folder)}: last.pt is lost. The run is finished, and shown "
                   "from history.csv; the model has the weights of best.pt", stacklevel=3)
     return Run(folder, config, history)
@@ -197,7 +195,8 @@ def _train(state: checkpoint.State, training, validation, loss_fn: Callable,
     clock = time.perf_counter() - (history[-1]["seconds"] if history else 0)
     beginning = None if history or (state.folder / "last.pt").is_file() else state.pack()
     first = step + 1
-    with log.TensorBoard(state.folder, step) as board, log.progress_bar(steps, step) as bar:
+    events = show.EventFile(state.folder / "tensorboard", step)
+    with events as board, log.progress_bar(steps, step) as bar:
         for epoch in range(len(history) + 1, config.epochs + 1):
             model.train()
             each_loss = []
@@ -223,7 +222,7 @@ def _train(state: checkpoint.State, training, validation, loss_fn: Callable,
                     pictures=epoch % max(1, config.epochs // 5) == 0)
             row = {"epoch": epoch, "step": step, "training_loss": loss, **scores,
                    "learning_rate": rate, "seconds": time.perf_counter() - clock}
-            board.epoch(row, pictures)
+            log.write_epoch(board, row, pictures)
             state.keep(row)
             log.advance(bar, step, loss, history)
 
@@ -236,12 +235,11 @@ def fit(model: torch.nn.Module, training, validation, *, loss: Callable, augment
     After each epoch validation patients are scored on the prepared grid; last.pt (all it takes to
     go on) and best.pt (highest mean DSC) are written. Called again it goes on after the last whole
     epoch, and ends the same, on a CPU to the bit (same machine, versions, threads, layout and
-    precision). What fails before the first step leaves nothing behind. Where COURSE_KEEP names a
-    folder, the run is backed up there, and brought back.
+    precision). What fails before the first step leaves nothing. COURSE_KEEP keeps backups.
 
     Args:
-        model: returns logits, one tensor, or a list, finest first, while it trains; ends with the
-            last epoch's weights (predict.load has the best).
+        model: returns logits (while it trains also a list, finest first); ends with the last
+            epoch's weights (predict.load has the best).
         training, validation: data sets of different patients, prepared alike.
         loss: (logits, target) -> scalar.
         augment: (image, target, generator) -> (image, target), or None.
@@ -251,10 +249,10 @@ def fit(model: torch.nn.Module, training, validation, *, loss: Callable, augment
     Raises:
         CourseError: something cannot work, has changed, is damaged or ran out; see its cure.
     """
-    folder, device = Path(folder).expanduser(), settings.device()
-    compute = compute or Compute()
-    check_arguments(model, loss, augment, config, compute, postprocess)
-    slices = check_data(training, validation, config)
+    compute = Compute() if compute is None else compute
+    door.check_arguments(model, loss, augment, config, compute, postprocess)
+    folder, device = stored.find_folder(folder, "train.fit"), settings.device()
+    slices = door.check_data(training, validation, config)
     wanted = run_folder.wanted_config(model, training, validation, loss, augment, config,
                                       postprocess)
     with run_folder.hold(folder), _explain_limits(device, config, training.preparation):
@@ -269,13 +267,14 @@ def fit(model: torch.nn.Module, training, validation, *, loss: Callable, augment
         chosen = begun or run_folder.new_config(wanted, compute.facts(device))
         model.to(device, memory_format=compute.memory_format(model))
         if not begun:
-            check_network(model, training, device, compute)
+            door.rehearse(model, training, device, compute)
         state = _make_state(model, config, compute, folder, chosen["id"], device, backup)
         if begun:
             state.restore()
             if len(state.history) == config.epochs:
                 return Run(folder, begun, state.history)
             chosen = _warn_of_other_bits(begun, compute.facts(device))
-        _train(state, training, validation, loss, augment, config, compute,
+        _train(state, training, validation, door.checked("loss", loss),
+               augment and door.checked("augmentation", augment), config, compute,
                steps_per_epoch=config.steps_per_epoch or slices // config.batch_size, chosen=chosen)
     return Run(folder, chosen, state.history)
