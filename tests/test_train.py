@@ -933,6 +933,15 @@ def test_other_errors_pass_unchanged(tmp_path, parts, words):
     assert not isinstance(found.value, CourseError)
 
 
+@pytest.mark.parametrize("change", [{"history": ["x"]}, {"history": [{}]}, {"optimizer": None},
+                                    {"random": None}, {"generator": 3}])
+def test_a_sealed_checkpoint_with_other_content_is_refused(copied, parts, change):
+    state = run_files.unpack(copied / "last.pt", run_files.read_config(copied)["id"])
+    (copied / "last.pt").write_bytes(run_files.pack(state | change))
+    with pytest.raises(CourseError, match="last.pt does not hold what it takes to go on. Bring it"):
+        again(copied, parts)
+
+
 # --- parts that do not work together ---
 
 class Frozen(nn.Conv2d):

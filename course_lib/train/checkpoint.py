@@ -119,12 +119,13 @@ class State:
             if state["scaler"]:                          # empty where it was not needed
                 self.scaler.load_state_dict(state["scaler"])
             set_random_state(state["random"])
-            self.history[:] = state["history"]
+            self.history[:] = [dict(row, prepared_dsc=row["prepared_dsc"]) for row
+                               in state["history"]]
             if state["device"] == self.generator.device.type:
                 self.generator.set_state(state["generator"])
             else:                        # a state fits one kind of device: other draws follow
                 self.generator.manual_seed(self.generator.initial_seed() + len(self.history))
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise stored.unusable(self.folder / "last.pt",
                                   "does not hold what it takes to go on") from error
         if not settings.rank():
