@@ -39,9 +39,9 @@ class Compute:
     def resolve(self, model: torch.nn.Module, device: torch.device, size: int) -> "Compute":
         """Fill in "auto", by rules that were measured (benchmarks/README.md).
 
-        Layout: channels_last in 2D; contiguous in 3D (channels_last is slower there, pytorch issue
-        59168) and on mps. Precision: on a GPU bfloat16 from Ampere on, else float16; on a CPU
-        bfloat16 where it has AMX or AVX512-bf16 (elsewhere ten times slower than float32).
+        channels_last in 2D; contiguous in 3D (channels_last is slower, pytorch issue 59168), on
+        mps. On a GPU bfloat16 from Ampere on, else float16; on a CPU bfloat16 with AMX or
+        AVX512-bf16 (elsewhere it is ten times slower than float32).
 
         Args:
             size: bytes of the training data.

@@ -22,10 +22,8 @@ def nearest_folder(path: Path) -> Path:
 
 
 def is_missing_disk(folder: Path) -> bool:
-    """Tell whether neither a folder nor its parent exists: its disk may not be mounted.
-
-    Folders above one that a setting names are not made: they would lie on another disk.
-    """
+    """Tell whether neither a folder nor its parent exists: its disk may not be mounted, and to make
+    the folders above it would fill another disk."""
     folder = folder.absolute()
     return not folder.is_dir() and not folder.parent.is_dir()
 

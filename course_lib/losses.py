@@ -71,6 +71,12 @@ class BCEDice(nn.Module):
         return self.bce(logits, target) + self.dice(logits, target)
 
 
+def is_loss(value) -> bool:
+    """Tell whether a loss returned one number; where gradients are on, with a gradient."""
+    return (isinstance(value, torch.Tensor) and not value.ndim
+            and (value.requires_grad or not torch.is_grad_enabled()))
+
+
 LOSSES = {"BCE": BCE, "SoftDice": SoftDice, "BCEDice": BCEDice}      # to rebuild a run
 
 

@@ -27,7 +27,8 @@ KAGGLE = Path("/kaggle")          # on Kaggle's machines: input/ is read only, w
 
 def rank() -> int:
     """Number this process among those that torchrun started; 0 where it started none."""
-    return int(os.environ.get("RANK") or 0)
+    number = os.environ.get("RANK", "")
+    return int(number) if number.isdecimal() else 0
 
 
 def device():
@@ -35,8 +36,8 @@ def device():
     import torch
 
     if torch.cuda.is_available():
-        local = os.environ.get("LOCAL_RANK")
-        return torch.device("cuda", int(local)) if local else torch.device("cuda")
+        local = os.environ.get("LOCAL_RANK", "")
+        return torch.device("cuda", int(local)) if local.isdecimal() else torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 

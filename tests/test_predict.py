@@ -476,7 +476,7 @@ def test_a_pipe_in_a_run_folder_is_not_waited_for(finished, tmp_path, name):
         predict.load(run)
 
 
-@pytest.mark.parametrize("folder", [None, 3, b"run", "~no-such-user/run"])
+@pytest.mark.parametrize("folder", [None, 3, b"run", "a\0b", "~no-such-user/run"])
 def test_what_is_no_path_of_a_run_is_refused(folder):
     with pytest.raises(CourseError, match="predict.load: folder=.* Give the path of a run folder"):
         predict.load(folder)

@@ -160,6 +160,9 @@ def test_under_torchrun_each_process_has_its_own_gpu(outside, monkeypatch):
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert settings.rank() == 3 and settings.device() == torch.device("cuda:1")
+    monkeypatch.setenv("RANK", "first")                          # is not torchrun's
+    monkeypatch.setenv("LOCAL_RANK", "first")
+    assert settings.rank() == 0 and settings.device() == torch.device("cuda")
 
 
 def test_without_a_gpu_torchruns_processes_compute_on_the_cpu(monkeypatch):

@@ -10,6 +10,12 @@ from torch.nn import functional
 from course_lib.errors import CourseError, number_within
 
 
+def is_pair(value) -> bool:
+    """Tell whether an augmentation returned image and target."""
+    return (isinstance(value, list | tuple) and len(value) == 2
+            and all(isinstance(one, torch.Tensor) for one in value))
+
+
 @dataclass(frozen=True)
 class Affine:
     """Random scale, rotation and horizontal flip of 2D slices, each image of the batch its own.

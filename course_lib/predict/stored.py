@@ -113,12 +113,12 @@ def unpack(path: Path, run: str) -> dict:
     whole, seal = content[:-SEAL_BYTES], content[-SEAL_BYTES:]
     if seal != SEAL + hashlib.sha256(whole).hexdigest().encode() + b"\n":
         raise unusable(path, f"is damaged, or was not written by train.fit (the checksum of its "
-                              f"{len(content):,} bytes does not fit)")
+                             f"{len(content):,} bytes does not fit)")
     try:
         state = torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
     except Exception as error:      # a file made to harm can make the reader raise nearly anything
         raise unusable(path, "holds something else than tensors and numbers, and was not loaded"
-                        ) from error
+                       ) from error
     if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
         raise unusable(path, "is no checkpoint of a run")
     if state.get("run") != run:
@@ -136,8 +136,10 @@ def _read(path: Path) -> bytes:
 def find_folder(folder: str | Path, where: str) -> Path:
     """Turn a run folder's name into a path, ~ replaced; refuse what is none."""
     try:
-        return Path(folder).expanduser()
-    except (TypeError, RuntimeError) as error:
+        path = Path(folder).expanduser()
+        path.resolve()                                   # fails for what cannot be a path
+        return path
+    except (TypeError, ValueError, RuntimeError, OSError) as error:
         raise CourseError(what=f"folder={folder!r:.80}", where=where,
                           cure="give the path of a run folder, such as 'runs/first'") from error
 

@@ -61,7 +61,8 @@ class Backup:
         try:
             home = settings.backup_folder()
         except CourseError as error:
-            home = warnings.warn(f"the run is not backed up: {error}", stacklevel=4)
+            home = None
+            warnings.warn(f"the run is not backed up: {error}", stacklevel=4)
         if home and not settings.rank():                 # of several processes the first one writes
             path, runs = folder.resolve(), settings.runs_folder().resolve()
             self.home = home / (path.relative_to(runs) if path.is_relative_to(runs) else path.name)

@@ -97,15 +97,12 @@ def _blame(part: str) -> Iterator[None]:
                           cure=f"give one that does {PARTS[part]}") from error
 
 
-def checked(part: str, function: Callable) -> Callable:
+def checked(part: str, function: Callable, fits: Callable) -> Callable:
     """Wrap a loss or an augmentation: what it raises, or returns amiss, becomes a sentence."""
     def call(*arguments):
         with _blame(part):
             result = function(*arguments)
-            tensors = [result] if part == "loss" else result
-            if (not isinstance(tensors, list | tuple) or len(tensors) != 1 + (part != "loss")
-                    or not all(isinstance(one, torch.Tensor) for one in tensors) or part == "loss"
-                    and (result.ndim or arguments[0].requires_grad > result.requires_grad)):
+            if not fits(result):
                 raise TypeError(f"it returns {result!r:.60}")
         return result
     return call

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from course_lib import losses, settings, show
+from course_lib.augment import spatial as augmenting
 from course_lib.compute import AUTO, Compute
 from course_lib.errors import CourseError
 from course_lib.predict import predictor, stored
@@ -274,7 +275,8 @@ def fit(model: torch.nn.Module, training, validation, *, loss: Callable, augment
             if len(state.history) == config.epochs:
                 return Run(folder, begun, state.history)
             chosen = _warn_of_other_bits(begun, compute.facts(device))
-        _train(state, training, validation, door.checked("loss", loss),
-               augment and door.checked("augmentation", augment), config, compute,
-               steps_per_epoch=config.steps_per_epoch or slices // config.batch_size, chosen=chosen)
+        _train(state, training, validation, door.checked("loss", loss, losses.is_loss),
+               augment and door.checked("augmentation", augment, augmenting.is_pair), config,
+               compute, chosen=chosen,
+               steps_per_epoch=config.steps_per_epoch or slices // config.batch_size)
     return Run(folder, chosen, state.history)
