@@ -42,6 +42,8 @@ TRIALS = {
     "geo + ema + lacking": THREE, "geo + ema + lacking + twins": {**THREE, "twins": 0.25},
     "the same + tversky": {**THREE, "twins": 0.25, "loss": "tversky", "alpha": 0.35},
     "geo + twins": {**GEO, "twins": 0.25}, "geo + even": {**GEO, "even": 0.3},
+    "geo + tversky": {**GEO, "loss": "tversky", "alpha": 0.3},
+    "geo + even + tversky": {**GEO, "even": 0.3, "loss": "tversky", "alpha": 0.3},
     "geo + twins + even": {**GEO, "twins": 0.25, "even": 0.3},
     "elastic": {"elastic": 0.03}, "turned": {"scale": 0.4, "angle": 180, "vertical": 0.5},
     "dropped channel": {"dropped": 0.15}, "misses weigh 3": {"pos_weight": 3.0},
@@ -60,6 +62,7 @@ DEFAULT = {
     "scale": 0.05, "angle": 15.0, "flip": 0.5, "vertical": 0.0, "elastic": 0.0, "blur": 0.0,
     "lowres": 0.0, "gamma": 0.0, "gamma_p": 0.5, "noise": 0.0, "gain": 0.3, "bias": 0.3,
     "shift": 0.3}
+WEIGHTS = ("last", "best", "averaged")       # the last step's; chosen by validation; EMA of 0.995
 TWINS = 60
 BF16 = {"dtype": torch.bfloat16, "cache_enabled": False}
 
@@ -277,9 +280,8 @@ class Training:
             self.optimizer.param_groups[0]["lr"] = float(rate)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        if self.o["ema"]:
-            torch._foreach_lerp_(self.shadow, [one.detach() for one in self.weights],
-                                 1 - self.o["ema"])
+        torch._foreach_lerp_(self.shadow, [one.detach() for one in self.weights],
+                             1 - (self.o["ema"] or 0.995))
         self.number.add_(1)
 
     def capture(self):
@@ -328,7 +330,7 @@ class Training:
         return torch.sigmoid(logits.float())[:, 0].cpu()
 
     def run(self, validation: list[str]) -> dict[str, list[torch.Tensor]]:
-        """Train; give the last weights, and those that the validation patients choose."""
+        """Train; give the last weights, their average, and what the validation patients choose."""
         best, chosen = -1.0, None
         checks = {round(self.o["steps"] * tenth / 10) for tenth in range(3, 11)}
         for number in range(1, self.o["steps"] + 1):
@@ -342,7 +344,7 @@ class Training:
                                   for name, mask in masks.items()])
                 if dsc > best:
                     best, chosen = dsc, values
-        return {"last": self.result(), "best": chosen}
+        return {"last": self.result(), "best": chosen, "averaged": self.shadow}
 
 
 def try_once(name: str, fold: int, seed: int, device: torch.device) -> dict:
@@ -354,7 +356,7 @@ def try_once(name: str, fold: int, seed: int, device: torch.device) -> dict:
                  for number in range(o["networks"])]
     results = [training.run(split.validation) for training in trainings]
     row = {"name": name, "fold": fold, "seed": seed}
-    for which in ("last", "best"):
+    for which in WEIGHTS:
         row[which] = {}
         for patient in split.test:
             prepared = sum(training.probabilities(patient, result[which]) for training, result
@@ -372,16 +374,16 @@ def work(jobs, path: Path) -> None:
         row = try_once(*job, device)
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        print(f"{row['name']}, fold {row['fold']}, seed {row['seed']}: last "
-              f"{np.mean(list(row['last'].values())):.3f}, best "
-              f"{np.mean(list(row['best'].values())):.3f}, {row['seconds']:.0f} s", flush=True)
+        means = ", ".join(f"{which} {np.mean(list(row[which].values())):.3f}" for which in WEIGHTS)
+        print(f"{row['name']}, fold {row['fold']}, seed {row['seed']}: {means}, "
+              f"{row['seconds']:.0f} s", flush=True)
 
 
 def report(path: Path, against: str, folds: list[int]) -> None:
     """Print means, and the paired difference per patient, its mean over seeds."""
     scores = defaultdict(lambda: defaultdict(list))
     for row in map(json.loads, path.read_text("utf-8").splitlines()):
-        for which in ("last", "best"):
+        for which in WEIGHTS:
             for patient, dsc in row[which].items() if row["fold"] in folds else ():
                 scores[row["name"], which][patient].append(dsc)
     for (name, which), each in scores.items():
