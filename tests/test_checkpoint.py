@@ -169,9 +169,10 @@ def test_a_config_json_of_something_else_is_not_written_over(tmp_path):
 def test_the_best_epoch_is_the_first_with_the_highest_dsc_and_nan_ranks_last():
     rows = [{"epoch": epoch, "prepared_dsc": score}
             for epoch, score in enumerate([float("nan"), 0.0, 0.5, 0.5, float("nan")])]
-    assert checkpoint.best(rows)["epoch"] == 2
-    assert checkpoint.best(rows[:2])["epoch"] == 1
-    assert checkpoint.best(rows[:1])["epoch"] == 0
+    assert checkpoint.kept(rows, "best")["epoch"] == 2
+    assert checkpoint.kept(rows[:2], "best")["epoch"] == 1
+    assert checkpoint.kept(rows[:1], "best")["epoch"] == 0
+    assert checkpoint.kept(rows, "last")["epoch"] == 4
 
 
 def test_weights_are_filled_in_and_all_else_returned(tmp_path):

@@ -91,7 +91,7 @@ def alike(one, other):
 def next_batches(folder, parts, resident, count=100):
     """What the run would draw next, augmented; all generators are then where last.pt has them."""
     model, run = dropout_net(seed=9), stored.read_config(folder)["id"]
-    state = checkpoint.State(folder, run, model, torch.optim.Adam(model.parameters()),
+    state = checkpoint.State(folder, run, "best", model, torch.optim.Adam(model.parameters()),
                              torch.amp.GradScaler("cpu", enabled=False), torch.Generator(), [])
     state.restore()
     epochs = (parts[0].batches(EXACT["batch_size"], 5, state.generator,
@@ -124,7 +124,8 @@ def test_alike_tells_a_difference_in_the_last_bit():
 
 @pytest.mark.parametrize("config", [{}, {
     "compute": Compute("channels_last", "float32"), "optimizer": "adamw", "schedule": "cosine",
-    "weight_decay": 0.01, "clip_norm": 0.1, "validate_every": 2, "steps_per_epoch": 6}])
+    "weight_decay": 0.01, "clip_norm": 0.1, "validate_every": 2, "steps_per_epoch": 6,
+    "keep": "last"}])
 def test_a_run_stopped_in_mid_epoch_ends_as_an_unbroken_one(tmp_path, tif_folder, config):
     parts = split(tif_folder)
     unbroken = fit(tmp_path / "unbroken", parts, **config)

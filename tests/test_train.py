@@ -121,7 +121,7 @@ def test_config_json_holds_all_that_the_run_was_done_with(finished, parts):
     assert config["training"] == {
         "epochs": 6, "batch_size": 2, "learning_rate": 0.01, "optimizer": "adam",
         "weight_decay": 0.0, "schedule": "cosine", "seed": 42, "steps_per_epoch": None,
-        "clip_norm": None, "validate_every": 1}
+        "clip_norm": None, "validate_every": 1, "keep": "best"}
     assert config["compute"] == {"device": "cpu", "threads": 1, "layout": "contiguous",
                                  "precision": "float32", "resident": True, "deterministic": False}
     assert config["postprocess"] == "largest_component" and len(config["id"]) == 32
@@ -160,6 +160,14 @@ def test_best_stays_with_the_earlier_epoch_when_later_ones_are_worse(tmp_path, p
     assert run.best["epoch"] == 2 and stored(run.folder / "best.pt")["epoch"] == 2
     assert [row["patients_scored"] for row in run.history] == [1, 1, 0, 1, 1]
     assert math.isnan(train.read_history(run.folder)[2]["prepared_dsc"])
+
+
+def test_keep_last_predicts_with_the_last_epoch_however_it_scores(tmp_path, parts, monkeypatch):
+    scores = iter([0.7, 0.2])
+    monkeypatch.setattr(loop.predictor, "mean_dsc", lambda *_: next(scores))
+    run = fit(tmp_path / "run", parts, epochs=2, keep="last")
+    best, last = stored(run.folder / "best.pt"), stored(run.folder / "last.pt")
+    assert run.best["epoch"] == best["epoch"] == 2 and same_weights(best["model"], last["model"])
 
 
 def test_validation_is_the_mean_over_patients_and_over_batches(whole, parts):
@@ -652,7 +660,7 @@ def test_data_prepared_in_different_ways_are_refused(tmp_path, parts):
     {"learning_rate": 0.0}, {"learning_rate": "1e-3"}, {"learning_rate": float("nan")},
     {"learning_rate": float("inf")}, {"learning_rate": None}, {"weight_decay": -0.1},
     {"seed": -1}, {"seed": 2**32}, {"seed": "a"}, {"steps_per_epoch": 0}, {"clip_norm": 0},
-    {"validate_every": 0}])
+    {"validate_every": 0}, {"keep": "first"}, {"keep": None}])
 def test_bad_settings_are_refused_with_their_value(bad):
     (name, value), = bad.items()
     with pytest.raises(CourseError, match=f"TrainConfig: {name}={re.escape(repr(value))}"):

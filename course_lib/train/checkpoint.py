@@ -50,9 +50,10 @@ def set_random_state(state: dict) -> None:
             module.set_rng_state(state[name])
 
 
-def best(history: list[dict]) -> dict:
-    """Pick the first row with the highest prepared DSC; NaN (nothing to measure) ranks lowest."""
-    return max(history, key=lambda row: np.nan_to_num(row["prepared_dsc"], nan=-1))
+def kept(history: list[dict], which: str) -> dict:
+    """Pick best.pt's row: the last, or the first with the highest prepared DSC (NaN is lowest)."""
+    return history[-1] if which == "last" else max(
+        history, key=lambda row: np.nan_to_num(row["prepared_dsc"], nan=-1))
 
 
 def diverged(what: str, rate: float, where: str = "train.fit") -> CourseError:
@@ -68,6 +69,7 @@ class State:
 
     folder: Path
     run: str
+    which: str
     model: torch.nn.Module
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
@@ -84,8 +86,7 @@ class State:
             "history": list(self.history), "device": self.generator.device.type})
 
     def begin(self, config: dict, beginning: bytes | None) -> None:
-        """Make the run folder once a first step has worked; `beginning` is the state before it, or
-        None where the run goes on: then only config.json is written."""
+        """Make the run folder after a first step; `beginning`: the state before it, if new."""
         if not settings.rank():
             write(self.folder / "config.json", stored.config_text(config).encode())
             if beginning is not None:
@@ -96,7 +97,7 @@ class State:
         if settings.rank():                              # of several processes the first one writes
             return
         write(self.folder / "last.pt", packed)
-        if self.history and best(self.history) is self.history[-1]:
+        if self.history and kept(self.history, self.which) is self.history[-1]:
             self._save_best()
         write_history(self.folder, self.history)
         if self.backup:
@@ -138,11 +139,11 @@ class State:
 
     def _repair_best(self) -> None:
         """Make best.pt again where it is not as it should be, or say that it is lost."""
-        epoch = best(self.history)["epoch"] if self.history else 0
+        epoch = kept(self.history, self.which)["epoch"] if self.history else 0
         try:
             if not epoch or stored.unpack(self.folder / "best.pt", self.run).get("epoch") == epoch:
                 return
-            reason = "best.pt is not of the best epoch"
+            reason = f"best.pt is not of the {self.which} epoch"
         except CourseError as error:
             reason = error.what
         if epoch == self.history[-1]["epoch"]:

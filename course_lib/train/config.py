@@ -8,10 +8,10 @@ import torch
 from course_lib.errors import CourseError, number_within, one_of, whole_number
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-CHOICES = {"optimizer": tuple(OPTIMIZERS), "schedule": ("constant", "cosine")}
+CHOICES = {"optimizer": tuple(OPTIMIZERS), "schedule": ("constant", "cosine"),
+           "keep": ("best", "last")}
 LEAST = {"epochs": 1, "batch_size": 1, "steps_per_epoch": 1, "validate_every": 1, "seed": 0}
 TINY, HUGE = 1e-30, 1e6    # above 0; beyond it nothing is learnt
-SEEDS = 2**32          # numpy's generator takes seeds below
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class TrainConfig:
         steps_per_epoch: None takes as many whole batches as there are training slices.
         clip_norm: largest norm of the gradient; None clips nothing.
         validate_every: epochs from one validation to the next; the last epoch has one always.
+        keep: of which epoch best.pt is: the "best" by validation DSC, or the "last".
     Raises:
         CourseError: names the argument that cannot work.
     """
@@ -43,6 +44,7 @@ class TrainConfig:
     steps_per_epoch: int | None = None
     clip_norm: float | None = None
     validate_every: int = 1
+    keep: str = "best"
 
     def __post_init__(self):
         for field, value in list(vars(self).items()):
@@ -56,9 +58,8 @@ class TrainConfig:
                 value = number_within(value, field, "TrainConfig",
                                       0 if field == "weight_decay" else TINY, HUGE)
             object.__setattr__(self, field, value)       # numpy's numbers become Python's
-        if self.seed >= SEEDS:
-            raise CourseError(what=f"seed={self.seed}", where="TrainConfig",
-                              cure=f"take a seed below {SEEDS:,}")
+        if self.seed >= 2**32:                           # numpy's generator takes none
+            raise CourseError(f"seed={self.seed}", "TrainConfig", "take a seed below 4,294,967,296")
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:

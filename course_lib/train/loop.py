@@ -21,8 +21,6 @@ from course_lib.train import folder as run_folder
 from course_lib.train.backup import Backup
 from course_lib.train.config import OPTIMIZERS, TrainConfig, learning_rate
 
-ONE_VALUE = "more than 1 value per channel"      # as batch normalisation says it
-
 
 @dataclass(frozen=True)
 class Run:
@@ -35,8 +33,8 @@ class Run:
 
     @property
     def best(self) -> dict:
-        """The row of the epoch that best.pt is from: the first with the highest prepared DSC."""
-        return checkpoint.best(self.history)
+        """The row of the epoch that best.pt is from (TrainConfig's `keep`)."""
+        return checkpoint.kept(self.history, self.config["training"]["keep"])
 
 
 def training_step(model: torch.nn.Module, image: torch.Tensor, target: torch.Tensor, *,
@@ -70,7 +68,7 @@ def _explain_limits(device: torch.device, config: TrainConfig, preparation: dict
     try:
         yield
     except (RuntimeError, ValueError) as error:
-        if ONE_VALUE in str(error):
+        if "more than 1 value per channel" in str(error):    # as batch normalisation says it
             raise CourseError(what=f"batch_size={config.batch_size} leaves a single value to "
                                    "normalise", where="train.fit",
                               cure="take a batch_size of at least 2, or larger slices") from error
@@ -135,9 +133,8 @@ def _choose_compute(config: dict | None, wanted: Compute, model: torch.nn.Module
                     device: torch.device) -> Compute:
     """Resolve "auto": as the run was begun, where it goes on on the same kind of device."""
     if config and config["compute"]["device"] == device.type:
-        begun = {field.name: config["compute"][field.name] for field in fields(Compute)}
-        wanted = replace(wanted, **{name: value for name, value in begun.items()
-                                    if getattr(wanted, name) == AUTO})
+        wanted = replace(wanted, **{field.name: config["compute"][field.name] for field
+                                    in fields(Compute) if getattr(wanted, field.name) == AUTO})
     parts = map(training.prepared, training.patients)
     size = sum(part.image.nbytes + part.target.nbytes for part in parts)
     return wanted.resolve(model, device, size)
@@ -165,7 +162,8 @@ def _make_state(model: torch.nn.Module, config: TrainConfig, compute: Compute, f
                                              weight_decay=config.weight_decay)
     scaler = torch.amp.GradScaler(device.type, enabled=compute.precision == "float16")
     generator = torch.Generator(device).manual_seed(config.seed)
-    return checkpoint.State(folder, run, model, optimizer, scaler, generator, [], backup)
+    return checkpoint.State(folder, run, config.keep, model, optimizer, scaler, generator, [],
+                            backup)
 
 
 def _show_finished(folder: Path, config: dict, model: torch.nn.Module) -> Run | None:
@@ -234,7 +232,7 @@ def fit(model: torch.nn.Module, training, validation, *, loss: Callable, augment
     """Train, watch, keep; or go on with a run that was interrupted; or show a finished one.
 
     After each epoch validation patients are scored on the prepared grid; last.pt (all it takes to
-    go on) and best.pt (highest mean DSC) are written. Called again it goes on after the last whole
+    go on) and best.pt (what predicts) are written. Called again it goes on after the last whole
     epoch, and ends the same, on a CPU to the bit (same machine, versions, threads, layout and
     precision). What fails before the first step leaves nothing. COURSE_KEEP keeps backups.
 
@@ -260,8 +258,7 @@ def fit(model: torch.nn.Module, training, validation, *, loss: Callable, augment
         backup = Backup(folder)
         backup.bring_back()
         begun = run_folder.stored_config(folder, wanted)
-        shown = _show_finished(folder, begun, model) if begun else None
-        if shown:
+        if begun and (shown := _show_finished(folder, begun, model)):
             return shown
         run_folder.clear_leftovers(folder)
         compute = _choose_compute(begun, compute, model, training, device)
