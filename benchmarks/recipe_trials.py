@@ -25,7 +25,7 @@ from torch.nn import functional
 from course_lib import data, metrics, models, settings, stats
 
 FOLDER = settings.runs_folder() / "recipe-trials"
-GEO = {"scale": 0.3, "angle": 30, "affine_p": 0.8}
+GEO = {"scale": 0.3, "angle": 30}
 INTENSITY = {"gamma": 1.5, "noise": 0.2, "blur": 0.2, "lowres": 0.2}
 STRONG = {"gamma": 2.0, "gamma_p": 0.7, "noise": 0.3, "blur": 0.2, "lowres": 0.25, "gain": 0.5,
           "bias": 0.5, "shift": 0.5}
@@ -58,7 +58,7 @@ DEFAULT = {
     "steps": 2000, "size": 128, "features": 16, "batch": 16, "norm": "batch", "networks": 1,
     "optimizer": "adamw", "rate": 3e-3, "decay": 1e-2, "schedule": "cosine", "ema": 0.0,
     "loss": "bcedice", "alpha": 0.5, "pos_weight": 1.0, "per_image": False, "context": 0,
-    "twins": 0.0, "pretrain": 0, "even": 0.0, "lacking": 0.0, "dropped": 0.0, "affine_p": 1.0,
+    "twins": 0.0, "pretrain": 0, "even": 0.0, "lacking": 0.0, "dropped": 0.0,
     "scale": 0.05, "angle": 15.0, "flip": 0.5, "vertical": 0.0, "elastic": 0.0, "blur": 0.0,
     "lowres": 0.0, "gamma": 0.0, "gamma_p": 0.5, "noise": 0.0, "gain": 0.3, "bias": 0.3,
     "shift": 0.3}
@@ -175,10 +175,9 @@ def lack_sequences(image: torch.Tensor, o: dict) -> torch.Tensor:
 def move(image: torch.Tensor, target: torch.Tensor, o: dict) -> tuple:
     """Scale, turn, mirror, and bend."""
     count, device, size = len(image), image.device, image.shape[-1]
-    on, zoom, turn, across, down = torch.rand(5, count, device=device)
-    on = (on < o["affine_p"]).float()
-    zoom = torch.exp(on * math.log(1 + o["scale"]) * (2 * zoom - 1))
-    turn = on * math.radians(o["angle"]) * (2 * turn - 1)
+    zoom, turn, across, down = torch.rand(4, count, device=device)
+    zoom = 1 + o["scale"] * (2 * zoom - 1)                         # as augment.Affine draws them
+    turn = math.radians(o["angle"]) * (2 * turn - 1)
     across = torch.where(across < o["flip"], -1.0, 1.0)[:, None, None]
     down = torch.where(down < o["vertical"], -1.0, 1.0)[:, None, None]
     cosine = (torch.cos(turn) / zoom)[:, None, None]
