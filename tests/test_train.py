@@ -115,7 +115,7 @@ def test_config_json_holds_all_that_the_run_was_done_with(finished, parts):
         "in_channels": 3, "out_channels": 1, "dim": 2, "features": 2, "norm": "batch",
         "padding": "same"}}
     assert config["loss"] == {"name": "BCEDice", "module": "course_lib.losses",
-                              "arguments": {"smooth": 1.0}}
+                              "arguments": {"smooth": 1.0, "bce_weight": None}}
     assert config["augment"] == {"name": "Affine", "module": "course_lib.augment.spatial",
                                  "arguments": {"scale": 0.05, "angle": 5.0, "flip": 0.5}}
     assert config["training"] == {
