@@ -70,6 +70,27 @@ class DoubleConv(nn.Sequential):
                            for channels in (in_channels, out_channels)))
 
 
+class UpBlock(nn.Module):
+    """Double the size of the map below, concatenate the maps on the left, convolve twice; 2D.
+
+    (B, below, H/2, W/2) and any number of (B, …, H, W), with `left` channels in all, to
+    (B, out_channels, H, W). The transposed convolution has out_channels, too.
+    """
+
+    def __init__(self, below: int, left: int, out_channels: int):
+        super().__init__()
+        self.up = nn.ConvTranspose2d(below, out_channels, kernel_size=2, stride=2)
+        self.conv = DoubleConv(out_channels + left, out_channels)
+
+    def forward(self, below: torch.Tensor, *left: torch.Tensor) -> torch.Tensor:
+        return self.conv(torch.cat([self.up(below), *left], dim=1))
+
+
+def halves(times: int) -> Callable[[int], bool]:
+    """Make check_image's `fits` for a network that halves each side so many times."""
+    return lambda side: side > 0 and side % 2 ** times == 0
+
+
 def check_image(image: torch.Tensor, dim: int, in_channels: int, fits: Callable[[int], bool],
                 where: str) -> None:
     """Refuse at a network's door what would fail, or lose pixels, further in.
