@@ -92,7 +92,8 @@ LESSONS = [
                   "metrics", "stats"),
            patients=8,
            exercises={"dsc_of_patient": "The score itself", "whose_score": "Whose 0.91?"},
-           forecasts={"03-ladder": {"all empty": "DSC", "FLAIR threshold": "DSC", "U-Net": "DSC"},
+           forecasts={"03-baselines": {"all empty": "DSC", "FLAIR threshold": "DSC"},
+                      "03-unet": {"U-Net": "DSC"},
                       "03-resume": {"whole epochs that are kept": "epochs"}}),
 ]
 
