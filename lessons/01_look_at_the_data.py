@@ -397,7 +397,7 @@ def copy_most_similar(train_rows, test_rows):
     """For each test slice the mask of the training slice that differs least."""
     flair = whole_set.images[:, 1:2].float()
     pixels = torch.nn.functional.avg_pool2d(flair, 4).flatten(1)
-    distance = torch.cdist(pixels[test_rows], pixels[train_rows])   # squares, summed
+    distance = torch.cdist(pixels[test_rows], pixels[train_rows])
     nearest = np.asarray(train_rows)[distance.argmin(dim=1).numpy()]
     return whole_set.targets[nearest, 0].numpy(), nearest
 

@@ -55,7 +55,7 @@ def test_a_forecast_opens_the_outcome():
     show_share()
     line = check.forecast("77-share", {"first": 0.5, "second": None}, reason="a guess")
     assert line == repr(line) == (
-        "1 of 2 forecast; run the cell of the outcome again, and it opens")
+        "1 of 2 forecast; the outcome opens when its cell is run again")
     shown = show_share()
     assert repr(shown).splitlines() == [
         "first: forecast 0.500, outcome 0.750, off by +0.250",
@@ -198,6 +198,7 @@ def test_a_slip_does_not_erase_what_was_forecast_before():
 def test_a_key_that_the_template_does_not_have_is_asked_about(key, asks):
     line = check.forecast("77-share", {key: 0.5, "second": 0.5})
     assert f'"{key}" is not asked for here: {asks}' in line and record.read()["forecasts"] == {}
+    assert line._repr_html_().startswith("<p>✗ &quot;")
 
 
 def test_an_experiment_of_ones_own_has_any_keys_and_numbers():
@@ -306,6 +307,12 @@ def test_the_summary_lists_forecasts_beside_outcomes_and_gives_no_folded_one_awa
         "77-count, epochs: forecast none, outcome folded"]
     page = summary._repr_html_()
     assert "1234" not in page and ">A guess</td>" in page and ">inside</td>" in page
+
+
+def test_the_summary_shows_no_outcome_that_its_cell_has_not_shown():
+    show_share()                                                        # folded
+    check.forecast("77-share", {"first": 0.5, "second": 0.5})
+    assert "77-share, first: forecast 0.500, outcome folded" in repr(overview.Summary([LESSON]))
 
 
 def test_a_late_forecast_is_said_in_the_summary():

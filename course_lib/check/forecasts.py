@@ -75,10 +75,13 @@ def line_of(what: str, guess: str, value: str, off: str) -> str:
 
 
 class Sentence(str):
-    """A sentence that a notebook shows without quotation marks."""
+    """A sentence that a notebook shows without quotation marks, in lines of the page's width."""
 
     def __repr__(self) -> str:
         return str(self)
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self)}</p>"
 
 
 def _text(value) -> str:
@@ -106,7 +109,7 @@ def in_time(entry: dict) -> bool:
     return bool(entry["reason"]) or any(guess is not None for guess in entry["values"].values())
 
 
-def _was_seen(entry: dict) -> bool:
+def was_seen(entry: dict) -> bool:
     """Tell whether an outcome was shown in the open; earlier versions folded none."""
     return bool(entry.get("seen", "outcome" in entry))
 
@@ -159,13 +162,13 @@ def _keep_none(name: str, skips: bool) -> str:
     if skips:
         record.change("forecasts", name, lambda before: {**NOTHING, **before, "skipped": True})
         return "skipped: the outcome is shown without a forecast"
-    return ("no forecast yet: the outcome stays folded. A guess, even a wrong one, is remembered "
-            f'better than none; "{SKIP}" in its place opens the outcome without')
+    return ("no forecast yet, so the outcome stays folded: write a guess, or "
+            f'"{SKIP}", in place of None')
 
 
 def _keep(before: dict, entry: dict) -> dict:
     """Add a forecast to what is kept: as late where the outcome was seen and it is another one."""
-    if not _was_seen(before):
+    if not was_seen(before):
         return {**before, **entry, "time": record.now()}
     late = {} if entry["values"] == before["values"] else {"late": entry["values"]}
     return before | late
@@ -176,9 +179,9 @@ def _say_what_is_kept(kept: dict, guesses: dict) -> str:
         return ("late: the outcome was shown before, and this is kept as late"
                 + ("; your first forecast stays" if in_time(kept) else ""))
     given = sum(guess is not None for guess in guesses.values())
-    folded = "outcome" in kept and not _was_seen(kept)
+    folded = "outcome" in kept and not was_seen(kept)
     return (f"{given} of {len(guesses)} forecast{'' if kept['reason'] else ', without a reason'}"
-            + ("; run the cell of the outcome again, and it opens" if folded else ""))
+            + ("; the outcome opens when its cell is run again" if folded else ""))
 
 
 def outcome(name: str, values: dict[str, float]) -> Outcome:
@@ -199,6 +202,6 @@ def outcome(name: str, values: dict[str, float]) -> Outcome:
         old = before.get("outcome", {})
         new = {what: old.get(what) if value is None else value for what, value in values.items()}
         kept = {**NOTHING, **before, "outcome": new}
-        return kept | {"seen": _was_seen(before) or not Outcome(name, kept).folded}
+        return kept | {"seen": was_seen(before) or not Outcome(name, kept).folded}
 
     return Outcome(str(name), record.change("forecasts", str(name), add))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from course_lib.check import record
 from course_lib.check.core import MARKS, OPEN
-from course_lib.check.forecasts import Outcome, in_time, line_of
+from course_lib.check.forecasts import Outcome, in_time, line_of, was_seen
 from course_lib.check.lessons import LESSONS, Lesson
 from course_lib.errors import one_of
 from course_lib.tables import Table
@@ -37,8 +37,9 @@ class Summary:
                 for number, title, entry in self.rows]
 
     def _forecasts(self) -> list[tuple[str, str, str, str, str]]:
-        """Name, what is asked for, forecast, outcome and difference; nothing of a folded one."""
-        return [(outcome.name, what, guess, *(("folded", "") if outcome.folded else rest))
+        """Name, what is asked for, forecast, outcome and difference; nothing of an outcome that
+        was not shown in the open yet."""
+        return [(outcome.name, what, guess, *(rest if _is_open(outcome) else ("folded", "")))
                 for outcome in self.outcomes for what, guess, *rest in outcome.texts()]
 
     def __repr__(self) -> str:
@@ -52,6 +53,10 @@ class Summary:
         forecasts = _table(("forecast", "of", "yours", "outcome", "off by"), self._forecasts())
         return (f"<p>{self.exercises_line}</p>{exercises}"
                 f"<p>{self.forecasts_line}</p>{forecasts}")
+
+
+def _is_open(outcome: Outcome) -> bool:
+    return was_seen(outcome.entry) and not outcome.folded
 
 
 def _tries(entry: dict) -> str:
