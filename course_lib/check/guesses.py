@@ -9,7 +9,7 @@ from course_lib.check.lessons import LESSONS
 SKIP = "skip"
 SHARES = ("DSC", "share")                          # units that lie between 0 and 1
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-WRITTEN = re.compile(rf"({NUMBER})\s*%?(?:\s*(?:-|–|…|to)\s*({NUMBER}))?\s*(%?)")
+WRITTEN = re.compile(rf"({NUMBER})\s*%?(?:\s*(?:-|–|…|to)\s*({NUMBER}))?\s*%?")
 
 
 def asked(name: str) -> dict[str, str]:
@@ -47,7 +47,7 @@ def _to_number_or_range(text: str) -> float | str:
     if match is None:
         return text
     scale = 0.01 if "%" in text else 1
-    ends = [float(end) * scale for end in match.groups()[:2] if end]
+    ends = [float(end) * scale for end in match.groups() if end]
     return ends[0] if len(ends) == 1 else _range(*ends)
 
 
