@@ -30,16 +30,17 @@ PATIENTS, SIZE, FEATURES, EPOCHS = {"tiny": (8, 64, 8, 7), "cpu": (12, 96, 8, 12
 folder = data.fetch("lgg-phantom", patients=PATIENTS)
 names = [path.name for path in data.find_patients(folder)]
 patient = data.read_patient(folder / names[0])
-print(f"{patient.name}: {patient.image.shape[0]} slices of {patient.image.shape[1:3]} pixels, "
-      f"{patient.image.shape[3]} channels")
+slices, height, width, depth = patient.image.shape
+print(f"{patient.name}: {slices} slices of {height} x {width} pixels, {depth} channels")
 
 # %%
-middle = show.most_marked(patient.target)                       # the slice with most tumour
+middle = show.most_marked(patient.target)                # the slice with most tumour
 channels = [patient.image[middle, :, :, c] for c in range(3)]
 sequences = ["T1", "FLAIR", "T1 after contrast agent"]
-show.contact_sheet(channels, targets=[None, patient.target[middle], None], titles=sequences,
-                   columns=3, alt="One slice of the first patient in three sequences; the tumour "
-                                  "is outlined in FLAIR.")
+show.contact_sheet(channels, targets=[None, patient.target[middle], None],
+                   titles=sequences, columns=3,
+                   alt="One slice of the first patient in three sequences; the tumour "
+                       "is outlined in FLAIR.")
 
 # %% [markdown]
 # The same slice three times. The outline in the middle is the target. Look for it in the two other
@@ -56,25 +57,29 @@ show.contact_sheet(channels, targets=[None, patient.target[middle], None], title
 # real scans ([Buda et al.](https://arxiv.org/abs/1906.03720) and the authors' page on it).
 #
 # **Forecast.** Before you look on: what mean DSC do you expect on the test patients after so short
-# a training? Write a number and a reason.
+# a training? Write a number (or a range, `(0.6, 0.8)`) and a reason. Until then the outcome below
+# stays folded; `check.forecast("00-start", "skip")` opens it without a forecast.
 
 # %%
-check.forecast("00-start", {"mean DSC": None}, reason="")        # a number in place of None
+check.forecast("00-start", {"mean DSC": None}, reason="")   # a number in place of None
 
 # %%
 split = data.split_patients(names, validation=1, test=PATIENTS // 4, seed=SEED)
-training, validation, test = (data.SliceDataset(folder, size=SIZE, patients=part, drop_ends=False)
-                              for part in split)
+training, validation, test = (
+    data.SliceDataset(folder, size=SIZE, patients=part, drop_ends=False)
+    for part in split)
 print(f"{len(training)} training slices of {len(split.training)} patients, "
       f"{len(validation)} for validation, {len(test)} to test")
 
 # %%
 torch.manual_seed(SEED)
 model = models.UNet(in_channels=3, out_channels=1, features=FEATURES)
-config = train.TrainConfig(epochs=EPOCHS, batch_size=8, learning_rate=3e-3, optimizer="adamw",
-                           weight_decay=1e-2, schedule="cosine", seed=SEED)
-run = train.fit(model, training, validation, loss=losses.BCEDice(), augment=augment.Affine(),
-                config=config, folder=settings.runs_folder() / f"00-start-{PROFILE}")
+config = train.TrainConfig(epochs=EPOCHS, batch_size=8, learning_rate=3e-3,
+                           optimizer="adamw", weight_decay=1e-2, schedule="cosine",
+                           seed=SEED)
+run = train.fit(model, training, validation, loss=losses.BCEDice(),
+                augment=augment.Affine(), config=config,
+                folder=settings.runs_folder() / f"00-start-{PROFILE}")
 
 # %% [markdown]
 # That was all: a U-Net (lesson 02 builds it block by block), a loss (lesson 04), slices that are
@@ -82,18 +87,19 @@ run = train.fit(model, training, validation, loss=losses.BCEDice(), augment=augm
 # loop. Run the cell again: it does not start over, it shows the finished run.
 
 # %%
-predictor = predict.load(run.folder)                            # needs nothing but the run folder
+predictor = predict.load(run.folder)                # needs nothing but the run folder
 predictions = predict.predict_all(predictor, test)
 scores = predict.scores(predictions)
 mean = float(np.nanmean(scores.column("dsc")))
-print(f"{len(scores)} test patients; {time.perf_counter() - START:.0f} s since section 1 began")
+seconds = time.perf_counter() - START
+print(f"{len(scores)} test patients; {seconds:.0f} s since section 1 began")
 check.outcome("00-start", {"mean DSC": mean})
 
 # %%
 titles = [f"{row['patient']}\nDSC {row['dsc']:.3f}" for row in scores]
 show.patient_sheet(list(predictions.values()), titles, columns=len(titles),
-                   alt="Test patients, the slice with most tumour: target solid blue, prediction "
-                       "dashed orange.")
+                   alt="Test patients, the slice with most tumour: target solid blue, "
+                       "prediction dashed orange.")
 
 # %% [markdown]
 # Solid blue is the target, dashed orange what the network predicts for patients it has never seen.
@@ -121,7 +127,8 @@ show.slice_viewer(predictions, score=metrics.dsc)
 # %%
 for path in sorted(run.folder.rglob("*")):
     if path.is_file():
-        print(f"{path.relative_to(run.folder).as_posix():60} {path.stat().st_size / 1024:8.1f} KB")
+        name = path.relative_to(run.folder).as_posix()
+        print(f"{name:60} {path.stat().st_size / 1024:8.1f} KB")
 
 # %% [markdown]
 # - `config.json`: patients, preparation, network, loss, training, versions. It is meant to be read.
@@ -157,7 +164,8 @@ doctor.run()
 check.summary()
 
 # %%
-assert max(mean, run.best["prepared_dsc"]) > 0.1, "a few seconds should find some tumour"
+best = max(mean, run.best["prepared_dsc"])
+assert best > 0.1, "a few seconds should find some tumour"
 assert run.history[-1]["training_loss"] < run.history[0]["training_loss"]
 
 # %% [markdown]

@@ -24,7 +24,8 @@ folder = data.fetch(NAME, patients=PATIENTS)
 names = [path.name for path in data.find_patients(folder)]
 check.enough_patients("01", names)
 files = sorted((folder / names[0]).iterdir())
-print(*(f"{path.name:44} {path.stat().st_size:9,} bytes" for path in files[:6]), sep="\n")
+for path in files[:6]:
+    print(f"{path.name:44} {path.stat().st_size:9,} bytes")
 
 # %% [markdown]
 # Sorting file names as text puts slice 10 before slice 2. That is the first trap: a volume stacked
@@ -32,14 +33,16 @@ print(*(f"{path.name:44} {path.stat().st_size:9,} bytes" for path in files[:6]),
 
 # %%
 as_text = [path.name for path in files if not path.stem.endswith("mask")]
-print("as text:", [int(name.split("_")[-1].removesuffix(".tif")) for name in as_text][:12])
+numbers = [int(name.split("_")[-1].removesuffix(".tif")) for name in as_text]
+print("as text:", numbers[:12])
 patient = data.read_patient(folder / names[0])
 print("by number:", patient.slices[:12])
 
 # %%
-print(f"image {patient.image.shape} {patient.image.dtype}, from {patient.image.min()} to "
-      f"{patient.image.max()}: slices, rows, columns, channels")
-print(f"target {patient.target.shape} {patient.target.dtype}, values {np.unique(patient.target)}")
+image, target = patient.image, patient.target
+print(f"image {image.shape} {image.dtype}, from {image.min()} to {image.max()}: "
+      "slices, rows, columns, channels")
+print(f"target {target.shape} {target.dtype}, values {np.unique(target)}")
 
 # %% [markdown]
 # Before anything rests on files, look whether they are whole. `data.verify` reads each one once and
@@ -88,14 +91,15 @@ data.verify(home)
 areas = patient.target.sum(axis=(1, 2))
 ill = show.most_marked(patient.target)
 empty = np.flatnonzero(areas == 0)
-healthy = int(empty[np.abs(empty - ill).argmin()])             # the nearest one without tumour
+healthy = int(empty[np.abs(empty - ill).argmin()])     # the nearest one without tumour
 sequences = ["T1", "FLAIR", "T1 after contrast agent"]
-show.contact_sheet([patient.image[s, :, :, c] for s in (ill, healthy) for c in range(3)],
-                   targets=[patient.target[s] for s in (ill, healthy) for c in range(3)],
-                   titles=[f"{title}, slice {patient.slices[s]}" for s in (ill, healthy)
-                           for title in sequences],
-                   columns=3, alt="Above a slice with tumour in three sequences, outlined; below "
-                                  "the nearest slice without.")
+both = [(s, c) for s in (ill, healthy) for c in range(3)]
+show.contact_sheet([patient.image[s, :, :, c] for s, c in both],
+                   targets=[patient.target[s] for s, _ in both],
+                   titles=[f"{sequences[c]}, slice {patient.slices[s]}"
+                           for s, c in both], columns=3,
+                   alt="Above a slice with tumour in three sequences, outlined; below "
+                       "the nearest slice without.")
 
 # %% [markdown]
 # Above, the outline surrounds what is bright in FLAIR, and dull or invisible in T1. Below, the
@@ -108,7 +112,8 @@ show.contact_sheet([patient.image[s, :, :, c] for s in (ill, healthy) for c in r
 
 # %%
 p = patient
-show.gif(p.image[..., 1], None, p.target, alt=f"All slices of {p.name} in FLAIR, with the target.")
+show.gif(p.image[..., 1], None, p.target,
+         alt=f"All slices of {p.name} in FLAIR, with the target.")
 
 # %% [markdown]
 # All slices from the base of the skull upwards. This patient's tumour is one piece in space, though
@@ -122,15 +127,17 @@ show.gif(p.image[..., 1], None, p.target, alt=f"All slices of {p.name} in FLAIR,
 # Write two numbers between 0 and 1 in place of `None`, and a reason.
 
 # %%
-check.forecast("01-imbalance", {"slices with tumour": None, "tumour pixels": None}, reason="")
+check.forecast("01-imbalance", {"slices with tumour": None, "tumour pixels": None},
+               reason="")
 
 # %%
 volumes = {name: data.read_patient(folder / name) for name in names}
-check.enough_patients("01", [p for p in volumes.values() if p.target.any()], "with tumour")
-slices = sum(len(p.slices) for p in volumes.values())
-with_tumour = sum(int(p.target.any(axis=(1, 2)).sum()) for p in volumes.values())
-head = sum(int((p.image.max(axis=-1) > 0.1 * p.image.max()).sum()) for p in volumes.values())
-tumour = sum(int(p.target.sum()) for p in volumes.values())
+everyone = list(volumes.values())
+check.enough_patients("01", [p for p in everyone if p.target.any()], "with tumour")
+slices = sum(len(p.slices) for p in everyone)
+with_tumour = sum(int(p.target.any(axis=(1, 2)).sum()) for p in everyone)
+head = sum(int((p.image.max(axis=-1) > 0.1 * p.image.max()).sum()) for p in everyone)
+tumour = sum(int(p.target.sum()) for p in everyone)
 check.outcome("01-imbalance", {"slices with tumour": with_tumour / slices,
                                "tumour pixels": tumour / head})
 
@@ -157,7 +164,8 @@ print(f"mean DSC per patient: {np.mean(nothing):.3f}")
 
 # %%
 sizes = sorted((int(p.target.sum()), name) for name, p in volumes.items())
-show.dots({"tumour": [size for size, _ in sizes]}, xlabel="tumour, pixels in all slices",
+show.dots({"tumour": [size for size, _ in sizes]},
+          xlabel="tumour, pixels in all slices",
           alt="One dot a patient: the size of the tumour.")
 
 # %% [markdown]
@@ -166,7 +174,9 @@ show.dots({"tumour": [size for size, _ in sizes]}, xlabel="tumour, pixels in all
 # take the mean over patients.
 
 # %% [markdown] tags=["exercise"]
-# **Exercise 1 · What does nothing score?** · difficulty 1/5 · 10 minutes
+# ### Exercise 1 · What does nothing score?
+#
+# Difficulty 1/5 · 10 minutes
 #
 # Write `slice_dsc_of_nothing(targets)`: the mean DSC *per slice* of an empty prediction, with the
 # convention that an empty slice, left empty, scores 1. `targets` is an integer array (S, H, W) of 0
@@ -201,14 +211,15 @@ check.slice_dsc_of_nothing(slice_dsc_of_nothing)
 
 # %%
 def values_in_head(image, channel=1):
-    """Some intensities of one channel where any channel is above a tenth of the maximum."""
+    """Some intensities of one channel inside the head."""
     in_head = image.max(axis=-1) > 0.1 * image.max()
     return image[..., channel][in_head][::50].astype(float)
 
 
 chosen = names[:4]
-show.histograms({"as stored": {name: values_in_head(volumes[name].image) for name in chosen}},
-                xlabel="intensity", alt="FLAIR intensities of four patients, as stored.")
+stored = {name: values_in_head(volumes[name].image) for name in chosen}
+show.histograms({"as stored": stored}, xlabel="intensity",
+                alt="FLAIR intensities of four patients, as stored.")
 
 # %% [markdown]
 # Each line is a patient. The peaks (mostly healthy brain) lie at different intensities, so a
@@ -226,7 +237,8 @@ heads = {name: volumes[name].image.max(axis=-1) > 0.1 * volumes[name].image.max(
           for name in chosen}
 show.histograms({"as stored": {n: flair[n][heads[n]][::50] for n in chosen},
                  "per volume": {n: z_score(flair[n])[heads[n]][::50] for n in chosen}},
-                xlabel="intensity", alt="FLAIR of four patients before and after z-scores.")
+                xlabel="intensity",
+                alt="FLAIR of four patients before and after z-scores.")
 
 # %% [markdown]
 # In the twin the peaks now lie closer together, not exactly: the head fills another part of the
@@ -248,13 +260,14 @@ def z_score_slices(image):
 whole, each = z_score(flair[names[0]]), z_score_slices(flair[names[0]])
 tissue = heads[names[0]] & (patient.target == 0)
 shown = [2, ill, (ill + len(areas)) // 2, len(areas) - 2]
-show.contact_sheet([part[s] for part in (whole, each) for s in shown],
-                   titles=[f"{title}, slice {patient.slices[s]}\n"
-                           f"median {np.median(part[s][tissue[s]]):.2f}"
-                           for title, part in (("per volume", whole), ("per slice", each))
-                           for s in shown],
-                   window=(-0.5, 4), alt="The same slices, normalised per volume (above) and per "
-                                         "slice (below), all with the same window.")
+ways = {"per volume": whole, "per slice": each}
+titles = [f"{way}, slice {patient.slices[s]}\n"
+          f"median {np.median(ways[way][s][tissue[s]]):.2f}"
+          for way in ways for s in shown]
+show.contact_sheet([part[s] for part in ways.values() for s in shown], titles=titles,
+                   window=(-0.5, 4),
+                   alt="The same slices, normalised per volume (above) and per slice "
+                       "(below), all with the same window.")
 
 # %% [markdown]
 # All pictures use the same window from z = -0.5 to 4, so equal grey means equal number; above each
@@ -272,7 +285,8 @@ def shade_changes(image, raw, target):
                    if healthy[s].sum() > 300])
 
 # %%
-small = [(p.image[:, ::2, ::2], p.target[:, ::2, ::2]) for p in volumes.values()]      # is enough
+small = [(p.image[:, ::2, ::2], p.target[:, ::2, ::2])          # is enough
+         for p in volumes.values()]
 for title, normal in (("per volume", z_score), ("per slice", z_score_slices)):
     images = [normal(raw[..., 1].astype(np.float32)) for raw, _ in small]
     changes = np.mean([shade_changes(image, *pair)
@@ -280,7 +294,8 @@ for title, normal in (("per volume", z_score), ("per slice", z_score_slices)):
     best = max(np.mean([metrics.dsc(image > value, target)
                         for image, (_, target) in zip(images, small, strict=True)])
                for value in np.arange(0.5, 4, 0.5))
-    print(f"{title}: healthy tissue changes by {changes:.2f}, best threshold reaches {best:.3f}")
+    print(f"{title}: healthy tissue changes by {changes:.2f}, "
+          f"best threshold reaches {best:.3f}")
 
 # %% [markdown]
 # Per slice, the shade of what is not tumour changes more, and the best threshold finds a little
@@ -291,7 +306,9 @@ for title, normal in (("per volume", z_score), ("per slice", z_score_slices)):
 # section 5.)
 
 # %% [markdown] tags=["exercise"]
-# **Exercise 2 · Normalise a volume** · difficulty 2/5 · 15 minutes
+# ### Exercise 2 · Normalise a volume
+#
+# Difficulty 2/5 · 15 minutes
 #
 # Write `normalise(image)` for a volume of several channels (S, H, W, C), any type: each *channel*
 # gets mean 0 and standard deviation 1 over the whole volume. A channel that is constant becomes all
@@ -309,7 +326,7 @@ for title, normal in (("per volume", z_score), ("per slice", z_score_slices)):
 
 # %% tags=["solution"]
 def normalise(image):
-    """Each channel of a volume with mean 0 and standard deviation 1 over the whole volume.
+    """Each channel of a volume with mean 0 and standard deviation 1 over all of it.
 
     Args:
         image: (S, H, W, C), any type.
@@ -318,9 +335,10 @@ def normalise(image):
     """
     axes = (0, 1, 2)
     varies = image.max(axis=axes) > image.min(axis=axes)
-    mean = image.mean(axis=axes, dtype=np.float64)              # float32 sums are rounded
+    mean = image.mean(axis=axes, dtype=np.float64)           # float32 sums are rounded
     deviation = image.std(axis=axes, dtype=np.float64)
-    return np.where(varies, (image - mean) / np.where(varies, deviation, 1), 0).astype(np.float32)
+    scores = (image - mean) / np.where(varies, deviation, 1)
+    return np.where(varies, scores, 0).astype(np.float32)
 
 
 check.normalise(normalise)
@@ -344,27 +362,31 @@ check.normalise(normalise)
 # **Forecast.** Which mean DSC will copying reach on a split by patient? And on a split by slice?
 
 # %%
-check.forecast("01-copying", {"split by patient": None, "split by slice": None}, reason="")
+check.forecast("01-copying", {"split by patient": None, "split by slice": None},
+               reason="")
 
 # %%
-whole_set = data.SliceDataset(folder, size=SIZE, drop_ends=False)     # all slices, prepared
+whole_set = data.SliceDataset(folder, size=SIZE, drop_ends=False)       # all slices
 split = data.split_patients(names, validation=0, test=0.25, seed=SEED)
 rows = {name: [r for r, (owner, _) in enumerate(whole_set.index) if owner == name]
         for name in names}
 others = [r for name in split.training for r in rows[name]]
 scored = [r for name in split.test for r in rows[name][::2]]
 between = [r for name in split.test for r in rows[name][1::2]]
-kept = np.random.default_rng(SEED).choice(others, len(others) - len(between), replace=False)
+random = np.random.default_rng(SEED)
+kept = random.choice(others, len(others) - len(between), replace=False).tolist()
 splits = {"split by patient": (others, scored),
-          "split by slice": ([*kept.tolist(), *between], scored)}
-for title, (train_rows, test_rows) in splits.items():
-    both = {whole_set.index[r][0] for r in train_rows} & {whole_set.index[r][0] for r in test_rows}
-    print(f"{title}: {len(train_rows)} to train, {len(test_rows)} to test, "
-          f"{len(both)} patients on both sides")
+          "split by slice": ([*kept, *between], scored)}
+
+# %%
+for title, parts in splits.items():
+    there, here = ({whole_set.index[r][0] for r in part} for part in parts)
+    print(f"{title}: {len(parts[0])} to train, {len(parts[1])} to test, "
+          f"{len(there & here)} patients on both sides")
 
 # %%
 def scores_of(masks, test_rows):
-    """DSC per patient over the test slices; masks (n, H, W) in the order of test_rows."""
+    """DSC per patient over the test slices; masks (n, H, W) in their order."""
     owner = np.array([whole_set.index[r][0] for r in test_rows])
     target = whole_set.targets[test_rows, 0].numpy()
     return [metrics.dsc(masks[owner == name], target[owner == name])
@@ -372,8 +394,9 @@ def scores_of(masks, test_rows):
 
 
 def copy_most_similar(train_rows, test_rows):
-    """For each test slice the mask of the training slice with the smallest squared difference."""
-    pixels = torch.nn.functional.avg_pool2d(whole_set.images[:, 1:2].float(), 4).flatten(1)
+    """For each test slice the mask of the training slice that differs least."""
+    flair = whole_set.images[:, 1:2].float()
+    pixels = torch.nn.functional.avg_pool2d(flair, 4).flatten(1)
     distance = torch.cdist(pixels[test_rows], pixels[train_rows])
     nearest = np.asarray(train_rows)[distance.argmin(dim=1).numpy()]
     return whole_set.targets[nearest, 0].numpy(), nearest
@@ -398,7 +421,8 @@ def show_copies(title):
         + [whole_set.images[nearest[i], 1].float().numpy() for i in best],
         targets=[whole_set.targets[test_rows[i], 0].numpy() for i in best]
         + [whole_set.targets[nearest[i], 0].numpy() for i in best],
-        titles=["test: {}\nslice {}".format(*whole_set.index[test_rows[i]]) for i in best]
+        titles=["test: {}\nslice {}".format(*whole_set.index[test_rows[i]])
+                for i in best]
         + ["copy: {}\nslice {}".format(*whole_set.index[nearest[i]]) for i in best],
         alt=f"{title}: test slices above, the most similar training slices below.")
 
@@ -422,18 +446,16 @@ show_copies("split by patient")
 # The *95 % interval* says how far a mean might move with other patients: lesson 06.)
 
 # %%
-DEVICE, BATCH = settings.device(), 16
-
-
 def train_on(train_rows, steps):
     """A small U-Net after so many steps on these rows of the data set."""
     torch.manual_seed(SEED)
-    generator, model = torch.Generator().manual_seed(SEED), models.UNet(3, 1, features=8).to(DEVICE)
+    generator = torch.Generator().manual_seed(SEED)
+    model = models.UNet(3, 1, features=8).to(DEVICE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    weights = whole_set.sampling_weights()[train_rows]
+    rows, weights = torch.tensor(train_rows), whole_set.sampling_weights()[train_rows]
     for _ in range(steps):
-        drawn = torch.multinomial(weights, BATCH, replacement=True, generator=generator)
-        image, target = (part.to(DEVICE) for part in whole_set[torch.tensor(train_rows)[drawn]])
+        drawn = torch.multinomial(weights, 16, replacement=True, generator=generator)
+        image, target = (part.to(DEVICE) for part in whole_set[rows[drawn]])
         loss = losses.BCEDice()(model(image.float()), target)
         optimizer.zero_grad()
         loss.backward()
@@ -441,21 +463,24 @@ def train_on(train_rows, steps):
     return model.eval()
 
 # %%
-steps = {"tiny": 15, "cpu": 250, "gpu": 1000}[PROFILE]
+DEVICE, steps = settings.device(), {"tiny": 15, "cpu": 250, "gpu": 1000}[PROFILE]
 rows_of = {}
 for title, (train_rows, test_rows) in splits.items():
     model = train_on(train_rows, steps)
     logits = predict.predict_logits(model, whole_set.images[test_rows])
     rows_of[title] = scores_of((logits[:, 0] > 0).numpy().astype(np.uint8), test_rows)
-    print(f"{title}: mean DSC {np.nanmean(rows_of[title]):.3f}, {len(rows_of[title])} patients")
+    print(f"{title}: mean DSC {np.nanmean(rows_of[title]):.3f}, "
+          f"{len(rows_of[title])} patients")
 gain = np.subtract(rows_of["split by slice"], rows_of["split by patient"])
 low, high = stats.bootstrap_interval(gain)
-print(f"the leak adds {np.nanmean(gain):+.3f} (95 % interval {low:+.3f} to {high:+.3f})")
+print(f"the leak adds {np.nanmean(gain):+.3f} "
+      f"(95 % interval {low:+.3f} to {high:+.3f})")
 
 # %%
 assert not set(split.training) & set(split.test)
 if NAME == "lgg-phantom":                       # of other patients nothing is promised
-    assert outcome["split by slice"] > outcome["split by patient"] + 0.2, "copying shows the leak"
+    leak = outcome["split by slice"] - outcome["split by patient"]
+    assert leak > 0.2, "copying shows the leak"
 
 # %% [markdown]
 # Same network, same number of steps and of slices, same patients scored. (In profile tiny the
@@ -465,7 +490,9 @@ if NAME == "lgg-phantom":                       # of other patients nothing is p
 # did not measure it.
 
 # %% [markdown] tags=["exercise"]
-# **Exercise 3 · Split by patient** · difficulty 2/5 · 15 minutes
+# ### Exercise 3 · Split by patient
+#
+# Difficulty 2/5 · 15 minutes
 #
 # Write `split_rows(index, test_patients)`. `index` is a list of pairs (patient, slice number),
 # `test_patients` a list of names. Return two **lists** of row numbers (positions in `index`, from
@@ -486,15 +513,18 @@ def split_rows(index, test_patients):
     Returns:
         training rows, test rows: two lists of int, ascending.
     """
-    test = [row for row, (patient, _) in enumerate(index) if patient in test_patients]
-    training = [row for row, (patient, _) in enumerate(index) if patient not in test_patients]
+    owners = list(enumerate(patient for patient, _ in index))
+    test = [row for row, patient in owners if patient in test_patients]
+    training = [row for row, patient in owners if patient not in test_patients]
     return training, test
 
 
 check.split_rows(split_rows)
 
 # %% [markdown] tags=["exercise"]
-# **Exercise 4 · Find the leak** · difficulty 2/5 · 10 minutes · no code
+# ### Exercise 4 · Find the leak
+#
+# Difficulty 2/5 · 10 minutes · no code
 #
 # Four reports. In one of them the score can be believed for new patients. Which?
 #

@@ -24,15 +24,17 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 DEVICE = settings.device()
-PATIENTS, SIZE, STEPS = {"tiny": (8, 64, 20), "cpu": (24, 96, 80), "gpu": (32, 96, 400)}[PROFILE]
+PATIENTS, SIZE, STEPS = {"tiny": (8, 64, 20), "cpu": (24, 96, 80),
+                         "gpu": (32, 96, 400)}[PROFILE]
 folder = data.fetch("lgg-phantom", patients=PATIENTS)
 split = data.split_patients([path.name for path in data.find_patients(folder)],
                             validation=0, test=0.25, seed=SEED)
 training, test = (data.SliceDataset(folder, size=SIZE, patients=part, drop_ends=False)
                   for part in (split.training, split.test))
-row = int(test.targets.sum(dim=(1, 2, 3)).argmax())              # the slice with most tumour
+row = int(test.targets.sum(dim=(1, 2, 3)).argmax())       # the slice with most tumour
 image, target = test.images[row:row + 1].float(), test.targets[row, 0].numpy()
-print(f"{len(training)} slices to train, {len(test)} to test; image {tuple(image.shape)}")
+print(f"{len(training)} slices to train, {len(test)} to test; "
+      f"image {tuple(image.shape)}")
 
 # %% [markdown]
 # **Double convolution.** Twice: look at 3x3 pixels, bring the channels to a common scale (*batch
@@ -59,7 +61,9 @@ torch.testing.assert_close(ours(image), theirs(image))
 print(f"{tuple(image.shape)} to {tuple(ours(image).shape)}, the same as the library's")
 
 # %% [markdown] tags=["exercise"]
-# **Exercise 1 · Another block** · difficulty 2/5 · 10 minutes
+# ### Exercise 1 · Another block
+#
+# Difficulty 2/5 · 10 minutes
 #
 # Batch norm averages over the images of a batch and their pixels. With one or two images that
 # average depends much on which images they are. Write `instance_block(in_channels, out_channels)`,
@@ -74,7 +78,9 @@ print(f"{tuple(image.shape)} to {tuple(ours(image).shape)}, the same as the libr
 
 # %% tags=["solution"]
 def instance_block(in_channels, out_channels):
-    """Twice: 3x3 convolution (no bias, size kept), instance norm (affine), LeakyReLU(0.01).
+    """Twice: 3x3 convolution, instance norm, LeakyReLU.
+
+    Convolutions have no bias and keep the size, norms are affine, the slope is 0.01.
 
     Returns:
         nn.Module from (B, in_channels, H, W) to (B, out_channels, H, W).
@@ -126,7 +132,8 @@ for name, way in ways.items():
     flat.append(middle / middle.mean())
     print(f"{name}: spread {flat[-1].std():.2f} of the mean")
 show.contact_sheet(flat, titles=list(ways), columns=3, window=(0, 2),
-                   alt="A flat input, enlarged in three ways: two checkerboards, one flat picture.")
+                   alt="A flat input, enlarged in three ways: two checkerboards, one "
+                       "flat picture.")
 
 # %% [markdown]
 # Left, the patches of a 3x3 kernel with stride 2 overlap, unevenly: a pixel gets one, two or four
@@ -149,12 +156,12 @@ show.contact_sheet(flat, titles=list(ways), columns=3, window=(0, 2),
 # %%
 def make_blocks(in_channels, out_channels, f, double=2, **layout):
     """All blocks by name; f channels at the top."""
-    blocks = nn.ModuleDict()
-    for level, (inputs, width) in enumerate(zip([in_channels, f, 2 * f, 4 * f],
-                                                [f, 2 * f, 4 * f, 8 * f], strict=True), start=1):
+    blocks, inputs = nn.ModuleDict(), in_channels
+    for level, width in enumerate([f, 2 * f, 4 * f, 8 * f], start=1):
         blocks[f"enc{level}"] = double_conv(inputs, width, **layout)
         blocks[f"up{level}"] = nn.ConvTranspose2d(2 * width, width, 2, stride=2)
         blocks[f"dec{level}"] = double_conv(double * width, width, **layout)
+        inputs = width
     blocks["bottleneck"] = double_conv(8 * f, 16 * f, **layout)
     blocks["head"] = nn.Conv2d(f, out_channels, 1)
     return blocks
@@ -176,8 +183,9 @@ def wire(net, image, join):                                      # (B, C, H, W)
     dec3 = net.dec3(join(net.up3(dec4), enc3))                   # (B, 4f, H/4, W/4)
     dec2 = net.dec2(join(net.up2(dec3), enc2))                   # (B, 2f, H/2, W/2)
     dec1 = net.dec1(join(net.up1(dec2), enc1))                   # (B, f, H, W)
-    return {"enc1": enc1, "enc2": enc2, "enc3": enc3, "enc4": enc4, "bottleneck": bottleneck,
-            "dec4": dec4, "dec3": dec3, "dec2": dec2, "dec1": dec1, "logits": net.head(dec1)}
+    return {"enc1": enc1, "enc2": enc2, "enc3": enc3, "enc4": enc4,
+            "bottleneck": bottleneck, "dec4": dec4, "dec3": dec3, "dec2": dec2,
+            "dec1": dec1, "logits": net.head(dec1)}
 
 # %%
 class Net(nn.ModuleDict):
@@ -185,8 +193,9 @@ class Net(nn.ModuleDict):
 
     def __init__(self, join, in_channels=3, out_channels=1, features=8, **layout):
         one = torch.empty(1, 1, 1, 1)
-        double = join(one, one).shape[1]                         # 2 if channels are concatenated
-        super().__init__(make_blocks(in_channels, out_channels, features, double, **layout))
+        double = join(one, one).shape[1]                # 2 if channels are concatenated
+        super().__init__(
+            make_blocks(in_channels, out_channels, features, double, **layout))
         self.join = join
 
     def forward(self, image):
@@ -197,10 +206,11 @@ class Net(nn.ModuleDict):
 
 # %%
 ours, theirs = Net(concatenate), models.UNet(in_channels=3, out_channels=1, features=8)
-ours.load_state_dict(theirs.state_dict())                        # names and shapes must agree
+ours.load_state_dict(theirs.state_dict())               # names and shapes must agree
 torch.testing.assert_close(ours(image), theirs(image))
+levels = wire(ours, image, concatenate)
 tables.Table([{"level": name, "channels": level.shape[1], "side": level.shape[2],
-             "numbers": level.numel()} for name, level in wire(ours, image, concatenate).items()])
+               "numbers": level.numel()} for name, level in levels.items()])
 
 # %% [markdown]
 # Each step down halves the side and doubles the channels, so a level holds half the numbers of the
@@ -209,7 +219,9 @@ tables.Table([{"level": name, "channels": level.shape[1], "side": level.shape[2]
 # times: it must be divisible by 16.
 
 # %% [markdown] tags=["exercise"]
-# **Exercise 2 · Count by hand** · difficulty 3/5 · 15 minutes
+# ### Exercise 2 · Count by hand
+#
+# Difficulty 3/5 · 15 minutes
 #
 # Write `parameters_by_hand(in_channels, out_channels, features)`: how many parameters our U-Net
 # has, by arithmetic. A 3x3 convolution has 9·in·out weights; with 32 features, 3 channels in and
@@ -223,7 +235,7 @@ tables.Table([{"level": name, "channels": level.shape[1], "side": level.shape[2]
 
 # %% tags=["solution"]
 def parameters_by_hand(in_channels, out_channels, features):
-    """Number of trained parameters of models.UNet(in_channels, out_channels, features=features)."""
+    """Number of trained parameters of models.UNet with these arguments."""
     f = features
     widths = [f, 2 * f, 4 * f, 8 * f, 16 * f]
     down = list(zip([in_channels, *widths[:4]], widths, strict=True))
@@ -251,18 +263,19 @@ check.parameters_by_hand(parameters_by_hand)
 # **Forecast.** Which mean DSC (0 no overlap, 1 perfect) does each reach on the test patients?
 
 # %%
-check.forecast("02-skips", {"nothing": None, "add": None, "concatenate": None}, reason="")
+check.forecast("02-skips", {"nothing": None, "add": None, "concatenate": None},
+               reason="")
 
 # %%
 def train_net(join, training, steps, seed):
     """A network after so many steps; which slices it sees depends on the seed alone."""
     torch.manual_seed(seed)
-    net, generator = Net(join).to(DEVICE).train(), torch.Generator().manual_seed(seed)
+    net, random = Net(join).to(DEVICE).train(), torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for rows in torch.multinomial(training.sampling_weights(), 16 * steps, replacement=True,
-                                  generator=generator).split(16):
-        seen, wanted = augment.Affine()(training.images[rows], training.targets[rows], generator)
+    odds = training.sampling_weights()
+    for rows in torch.multinomial(odds, 16 * steps, True, generator=random).split(16):
+        seen, wanted = augment.Affine()(*training[rows], random)
         loss = losses.BCEDice()(net(seen.float().to(DEVICE)), wanted.to(DEVICE))
         optimizer.zero_grad()
         loss.backward()
@@ -282,8 +295,11 @@ for join in (nothing, add, concatenate):
     nets[join.__name__] = net = train_net(join, training, STEPS, SEED)
     scored = predict.evaluate(predict.Predictor(net, training.preparation), test)
     small += [{"network": join.__name__, "seed": SEED} | row for row in scored]
-    print(f"{join.__name__:12} {sum(weight.numel() for weight in net.parameters()):,} parameters, "
-          f"{time.perf_counter() - start:.0f} s")
+    count = sum(weight.numel() for weight in net.parameters())
+    seconds = time.perf_counter() - start
+    print(f"{join.__name__:12} {count:,} parameters, {seconds:.0f} s")
+
+# %%
 check.outcome("02-skips", {name: mean_of(small, name) for name in nets})
 
 # %% [markdown]
@@ -302,11 +318,12 @@ rows = small
 if saved.is_file():
     how, *lines = saved.read_text("utf-8").splitlines()
     rows = [{**r, "dsc": float(r["dsc"])} for r in csv.DictReader(lines)]
-print(how if saved.is_file() else "no saved run: these are the scores from above, one seed")
+print(how if saved.is_file() else "no saved run: these are the scores from above")
 for name in nets:
     seeds = [mean_of([r for r in rows if r["seed"] == seed], name)
              for seed in sorted({r["seed"] for r in rows})]
-    print(f"{name:12} mean DSC {np.mean(seeds):.3f}; by seed {np.round(seeds, 3).tolist()}")
+    print(f"{name:12} mean DSC {np.mean(seeds):.3f}; "
+          f"by seed {np.round(seeds, 3).tolist()}")
 
 # %% [markdown]
 # For the *paired difference* we take each patient's mean over the seeds for both networks and
@@ -325,8 +342,8 @@ differences = {f"concatenate - {other}": by_patient("concatenate") - by_patient(
                for other in ("nothing", "add")}
 for name, values in differences.items():
     low, high = stats.bootstrap_interval(values)
-    print(f"{name}: {np.nanmean(values):+.3f} (95 % interval {low:+.3f} to {high:+.3f}, "
-          f"{len(values)} patients)")
+    print(f"{name}: {np.nanmean(values):+.3f} (95 % interval {low:+.3f} to "
+          f"{high:+.3f}, {len(values)} patients)")
 show.dots(differences, xlabel="difference of DSC, one dot a patient",
           alt="Differences of DSC between concatenation and the two other ways.")
 
@@ -363,8 +380,9 @@ def show_level(*names):
         for channel in spread.argsort(descending=True)[:4 // len(names)].tolist():
             maps.append(levels[name][0, channel].numpy())
             titles.append(f"{name}, channel {channel}, {len(maps[-1])} px")
-    return show.contact_sheet(maps, targets=[target] + [None] * (len(maps) - 1), titles=titles,
-                              columns=5, alt=f"The liveliest channels of {' and '.join(names)}.")
+    return show.contact_sheet(
+        maps, targets=[target] + [None] * (len(maps) - 1), titles=titles, columns=5,
+        alt=f"The liveliest channels of {' and '.join(names)}.")
 
 
 show_level("enc1", "dec1")
@@ -404,10 +422,10 @@ show_level("bottleneck")
 
 # %%
 def correlation(maps, wanted):
-    """Of each channel with a picture shrunk to its size: (N, C, h, w), (N, 1, H, W) to C values."""
+    """Of each channel (N, C, h, w) with a picture (N, 1, H, W), shrunk to its size."""
     wanted = functional.adaptive_avg_pool2d(wanted, maps.shape[2:])
-    maps, wanted = (values.transpose(0, 1).flatten(1) for values in (maps, wanted))
-    maps, wanted = (values - values.mean(dim=1, keepdim=True) for values in (maps, wanted))
+    maps, wanted = (part.transpose(0, 1).flatten(1) for part in (maps, wanted))
+    maps, wanted = (part - part.mean(dim=1, keepdim=True) for part in (maps, wanted))
     return (maps * wanted).sum(dim=1) / (maps.norm(dim=1) * wanted.norm(dim=1) + 1e-9)
 
 
@@ -416,7 +434,8 @@ def follow(net, dataset):
     """Level to the correlations of its channels with edges and with the tumour."""
     rows = dataset.targets.sum(dim=(1, 2, 3)).argsort(descending=True)[:40]
     seen, tumour = dataset.images[rows].float(), dataset.targets[rows].float()
-    edges = sum(part.square() for part in torch.gradient(seen[:, 1:2], dim=(2, 3))).sqrt()
+    slopes = torch.gradient(seen[:, 1:2], dim=(2, 3))
+    edges = sum(slope.square() for slope in slopes).sqrt()
     return {name: (correlation(maps, edges), correlation(maps, tumour))
             for name, maps in ({"image": seen} | wire(net, seen, net.join)).items()}
 
@@ -430,9 +449,11 @@ def best(net):
 
 
 with_skips, without = best(net), best(nets["nothing"].cpu())
-tables.Table([{"level": name, "edges": with_skips[name][0], "tumour": with_skips[name][1],
-             "edges, no skips": without[name][0], "tumour, no skips": without[name][1]}
-            for name in with_skips])
+tables.Table([{"level": name,
+               "edges": with_skips[name][0], "tumour": with_skips[name][1],
+               "edges, no skips": without[name][0],
+               "tumour, no skips": without[name][1]}
+              for name in with_skips])
 
 # %% [markdown]
 # 1 would be a map that *is* the edges, or the tumour. The first row is the image itself: FLAIR
@@ -455,12 +476,11 @@ tables.Table([{"level": name, "edges": with_skips[name][0], "tumour": with_skips
 check.forecast("02-reach", {"bottleneck": None, "90 % of a logit": None}, reason="")
 
 # %%
-reach, step, sees = 1, 1, {}
+reach, step, sees, apart = 1, 1, {}, {}
 for name in ("enc1", "enc2", "enc3", "enc4", "bottleneck"):
-    reach += 2 * 2 * step                                        # two convolutions
-    sees[name] = reach
-    print(f"{name:10} sees {reach} pixels, its pixels lie {step} apart")
-    reach, step = reach + step, 2 * step                         # and a pooling
+    reach += 2 * 2 * step                                # two convolutions
+    sees[name], apart[name] = reach, step
+    reach, step = reach + step, 2 * step                 # and a pooling
 
 # %%
 def moved_by(net, image, name, place):
@@ -472,25 +492,32 @@ def moved_by(net, image, name, place):
 
 open_net = Net(concatenate, 1, 1, 2).eval()
 for weight in open_net.parameters():
-    weight.data.abs_()                                           # so that no ReLU blocks a way
+    weight.data.abs_()                                   # so that no ReLU blocks a way
 measured = {}
 for name, place in (("bottleneck", (7, 7)), ("logits", (112, 112))):
     gradient = moved_by(open_net, torch.rand(16, 1, 224, 224), name, place)
     measured[name] = int((gradient.sum(dim=0) > 0).sum())
 assert measured["bottleneck"] == sees["bottleneck"]
-print(f"pixels from edge to edge, by gradient: {measured}")
 
 # %%
-middle = np.argwhere(target).mean(axis=0).round().astype(int)    # of the tumour
+middle = np.argwhere(target).mean(axis=0).round().astype(int)   # of the tumour
 gradient = moved_by(net, image, "logits", middle)
 rows_away, columns_away = (abs(torch.arange(SIZE) - int(m)) for m in middle)
 away = torch.maximum(rows_away[:, None], columns_away[None])
 shares = [float(gradient[away <= r].sum() / gradient.sum()) for r in range(SIZE)]
 width = 2 * next(r for r, share in enumerate(shares) if share >= 0.9) + 1
-check.outcome("02-reach", {"bottleneck": measured["bottleneck"], "90 % of a logit": width})
-show.contact_sheet([image[0, 1].numpy(), gradient.sqrt().numpy()], targets=[target, None],
-                   titles=["FLAIR, target", "what moves the logit in its middle (square root)"],
-                   columns=2, alt="A slice, and the gradient of one logit with respect to it.")
+check.outcome("02-reach", {"bottleneck": measured["bottleneck"],
+                           "90 % of a logit": width})
+
+# %%
+for name in sees:
+    print(f"{name:10} sees {sees[name]} pixels, its pixels lie {apart[name]} apart")
+print(f"pixels from edge to edge, by gradient: {measured}")
+show.contact_sheet([image[0, 1].numpy(), gradient.sqrt().numpy()],
+                   targets=[target, None], columns=2,
+                   titles=["FLAIR, target",
+                           "what moves the logit in its middle (square root)"],
+                   alt="A slice, and the gradient of one logit with respect to it.")
 
 # %% [markdown]
 # Bright is what moves the logit in the tumour's middle. The field that is possible is larger than
@@ -518,7 +545,7 @@ def sides(net, join):
 
 with torch.device("meta"):
     paper = models.UNet.ronneberger()
-cropped = sides(paper, models.unet.join)                         # the library's join crops
+cropped = sides(paper, models.unet.join)                # the library's join crops
 assert cropped["logits"] == 388
 print(cropped)
 
@@ -535,8 +562,7 @@ print(cropped)
 # %%
 def pad_and_join(decoder, skip):
     """Zeros around the decoder's map up to the skip's size, then concatenate."""
-    rows, columns = (have - want
-                     for have, want in zip(skip.shape[2:], decoder.shape[2:], strict=True))
+    rows, columns = skip.shape[2] - decoder.shape[2], skip.shape[3] - decoder.shape[3]
     return concatenate(functional.pad(decoder, [columns // 2, columns - columns // 2,
                                                 rows // 2, rows - rows // 2]), skip)
 
@@ -573,7 +599,9 @@ for name, count in counts.items():
 # biases, norms and channels first.
 
 # %% [markdown] tags=["exercise"]
-# **Exercise 3 · A shape puzzle** · difficulty 2/5 · 10 minutes
+# ### Exercise 3 · A shape puzzle
+#
+# Difficulty 2/5 · 10 minutes
 #
 # Write `valid_side(side, levels)`: the side of the output of a U-Net with valid padding and so many
 # poolings (skips cropped). Return 0 where a side is odd before a pooling, or nothing is left.
@@ -605,7 +633,9 @@ def valid_side(side, levels):
 check.valid_side(valid_side)
 
 # %% [markdown] tags=["exercise"]
-# **Exercise 4 · A skip that is cropped** · difficulty 2/5 · 10 minutes
+# ### Exercise 4 · A skip that is cropped
+#
+# Difficulty 2/5 · 10 minutes
 #
 # Write `crop_and_join(decoder, skip)`: cut the middle out of the skip, as large as the decoder's
 # map, and concatenate, the decoder's channels first. Height and width may differ.
@@ -652,16 +682,28 @@ with torch.device("meta"):
     large = torch.empty(1, 1, 572, 572)
 with FlopCounterMode(display=False) as counter:
     wide(large)
-exact = {name: sum(counter.get_flop_counts()[f"Net.{name}"].values()) / 2 for name in wide}
-owned = {name: sum(weight.numel() for weight in block.parameters()) for name, block in wide.items()}
+exact = {name: sum(counter.get_flop_counts()[f"Net.{name}"].values()) / 2
+         for name in wide}
+owned = {name: sum(weight.numel() for weight in block.parameters())
+         for name, block in wide.items()}
+
+
+def share_of_top(cost):
+    return sum(cost[name] for name in ("enc1", "up1", "dec1")) / sum(cost.values())
+
+
+check.outcome("02-cost", {"multiply-adds": share_of_top(exact),
+                          "parameters": share_of_top(owned)})
+
+# %%
 for name in exact:
-    print(f"{name:10} {exact[name] / 1e9:6.2f} G multiply-adds, {owned[name]:>10,} parameters")
-print(f"together {sum(exact.values()) / 1e9:8.2f} G multiply-adds, {sum(owned.values()):>10,}")
-print("by level:", *(f"{sum(exact[part + level] for part in ('enc', 'up', 'dec')) / 1e9:.1f} G"
-                     for level in "1234"))
-check.outcome("02-cost", {what: sum(part[name] for name in ("enc1", "up1", "dec1"))
-                          / sum(part.values())
-                          for what, part in (("multiply-adds", exact), ("parameters", owned))})
+    print(f"{name:10} {exact[name] / 1e9:6.2f} G multiply-adds, "
+          f"{owned[name]:>10,} parameters")
+print(f"together {sum(exact.values()) / 1e9:8.2f} G multiply-adds, "
+      f"{sum(owned.values()):>10,}")
+for level in "1234":
+    together = sum(exact[part + level] for part in ("enc", "up", "dec"))
+    print(f"level {level}: {together / 1e9:.1f} G")
 
 # %% [markdown]
 # The four levels (`enc`, `up` and `dec` together) cost about the same. A level further down has a
@@ -689,14 +731,15 @@ for layer in wide.modules():
         layer.register_forward_hook(keep)
 wide(large)
 print(f"torchinfo's rule: {sum(rule.values()) / 1e9:.2f} G")
-assert f"{sum(rule.values()) / 1e9:.2f} {sum(exact.values()) / 1e9:.2f}" == "233.39 208.27"
+assert round(sum(rule.values()) / 1e9, 2) == 233.39
+assert round(sum(exact.values()) / 1e9, 2) == 208.27
 
 # %%
 ups = 3 * sum(exact[name] for name in exact if name.startswith("up"))
 biases = sum(outputs[layer] for layer in rule if getattr(layer, "kernel_size", None))
 norms = sum(rule[layer] for layer in rule if isinstance(layer, nn.BatchNorm2d))
-print(f"exact {sum(exact.values()) / 1e9:.2f}, too much for up-convolutions {ups / 1e9:.2f}, "
-      f"biases {biases / 1e9:.2f}, norms {norms / 1e9:.5f} G")
+print(f"exact {sum(exact.values()) / 1e9:.2f}, too much for up-convolutions "
+      f"{ups / 1e9:.2f}, biases {biases / 1e9:.2f}, norms {norms / 1e9:.5f} G")
 assert sum(exact.values()) + ups + biases + norms == sum(rule.values())
 
 # %% [markdown]
@@ -708,13 +751,13 @@ assert sum(exact.values()) + ups + biases + norms == sum(rule.values())
 # two for the backward pass, four bytes each.
 
 # %%
-inputs, passes, weights = (4 * n / 1e6 for n in (large.numel(), 2 * sum(outputs.values()),
-                                                 sum(owned.values())))
+numbers = large.numel(), 2 * sum(outputs.values()), sum(owned.values())
+inputs, passes, weights = (4 * number / 1e6 for number in numbers)
 print(f"input {inputs:.2f}, passes {passes:.2f}, parameters {weights:.2f}, "
       f"total {inputs + passes + weights:.2f} MB")
 
 kept = {}
-own = {id(x) for x in wide.state_dict(keep_vars=True).values()}  # not kept on top: there anyway
+own = {id(x) for x in wide.state_dict(keep_vars=True).values()}   # there anyway
 with torch.autograd.graph.saved_tensors_hooks(
         lambda x: x if id(x) in own else kept.setdefault(x.untyped_storage()._cdata, x),
         lambda x: x):
@@ -729,7 +772,9 @@ print(f"what autograd keeps for the backward pass: "
 # each weight, and what the optimiser remembers (Adam: two numbers for each weight).
 
 # %% [markdown] tags=["exercise"]
-# **Exercise 5 · The memory of a training** · difficulty 1/5 · 5 minutes
+# ### Exercise 5 · The memory of a training
+#
+# Difficulty 1/5 · 5 minutes
 #
 # Write `training_memory(outputs, parameters, moments)`: MB (a million bytes) in float32 for the
 # outputs that are kept (once), the weights, their gradients, and `moments` numbers per weight that
@@ -771,7 +816,9 @@ check.training_memory(training_memory)
 # not yet "therefore it is good in medicine": nothing in it is about medicine.
 
 # %% [markdown] tags=["exercise"]
-# **Exercise 6 · One claim stands** · difficulty 2/5 · 5 minutes · no code
+# ### Exercise 6 · One claim stands
+#
+# Difficulty 2/5 · 5 minutes · no code
 #
 # Which of these is supported by what was computed here?
 #

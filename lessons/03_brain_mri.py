@@ -50,14 +50,14 @@ data.verify(folder)
 # %%
 patient = data.read_patient(folder / names[1])
 areas = patient.target.sum(axis=(1, 2))
-print(f"{patient.name}: {len(patient.slices)} slices, {np.sum(areas == 0)} without tumour, "
-      f"{areas.sum():,} tumour pixels in all")
+print(f"{patient.name}: {len(patient.slices)} slices, {np.sum(areas == 0)} without "
+      f"tumour, {areas.sum():,} tumour pixels in all")
 chosen = np.linspace(2, len(areas) - 3, 8).round().astype(int)
 show.contact_sheet([patient.image[s, :, :, 1] for s in chosen],
                    targets=[patient.target[s] for s in chosen],
                    titles=[f"slice {patient.slices[s]}" for s in chosen],
-                   alt="Eight slices of one patient in FLAIR from the base of the skull upwards, "
-                       "tumour outlined where there is one.")
+                   alt="Eight slices of one patient in FLAIR from the base of the "
+                       "skull upwards, tumour outlined where there is one.")
 
 # %% [markdown]
 # From the base of the skull upwards. Two things make this task hard for a simple rule. Most slices
@@ -85,7 +85,8 @@ show.contact_sheet([patient.image[s, :, :, 1] for s in chosen],
 test_count = 2 if PROFILE == "tiny" else 8
 batch_size, size = models.fitting_batch(SETTINGS["features"], SETTINGS["size"],
                                        batch_size=8 if PROFILE == "tiny" else 16)
-split = data.split_patients(names, validation=max(1, len(names) // 8), test=test_count, seed=SEED)
+split = data.split_patients(names, validation=max(1, len(names) // 8), test=test_count,
+                            seed=SEED)
 start = time.perf_counter()
 training, validation, test = (
     data.SliceDataset(folder, size=size, patients=part, drop_ends=False)
@@ -123,7 +124,10 @@ tables.Table([{"part": part, "patients": len(dataset.patients), "slices": len(da
 # which sees the same pixels? What can it know that a threshold cannot?
 
 # %%
-check.forecast("03-ladder", {"all empty": None, "FLAIR threshold": None, "U-Net": None}, reason="")
+check.forecast("03-baselines", {"all empty": None, "FLAIR threshold": None}, reason="")
+
+# %%
+check.forecast("03-unet", {"U-Net": None}, reason="")
 
 # %%
 class FlairThreshold(torch.nn.Module):
@@ -134,7 +138,7 @@ class FlairThreshold(torch.nn.Module):
         self.value = value
 
     def forward(self, image):
-        return 10 * (image[:, 1:2] - self.value)      # logits: above 0 means probability above 0.5
+        return 10 * (image[:, 1:2] - self.value)    # above 0: probability above 0.5
 
 
 def mean_dsc(table):
@@ -147,17 +151,18 @@ for value in candidates:
     dsc = predict.prepared_dsc(FlairThreshold(value), training)
     on_training.append(np.nanmean(list(dsc.values())))
 best_value = float(candidates[int(np.argmax(on_training))])
-print(f"best threshold {best_value:.2f} standard deviations above the mean: "
-      f"DSC {max(on_training):.3f} on the training patients")
+print(f"best threshold on the training patients: {best_value:.2f} standard deviations "
+      "above the mean")
 
 # %%
 ladder = {}
 for title, value in (("all empty", np.inf), ("FLAIR threshold", best_value)):
     baseline = predict.Predictor(FlairThreshold(value), test.preparation)
     ladder[title] = predict.evaluate(baseline, test)
-    print(f"{title:16} mean DSC {mean_dsc(ladder[title]):.3f}")
 empty = float((test.targets.sum(dim=(1, 2, 3)) == 0).float().mean())
 print(f"{len(test.patients)} test patients; {empty:.0%} of their slices hold no tumour")
+check.outcome("03-baselines",
+              {title: mean_dsc(table) for title, table in ladder.items()})
 
 # %% [markdown]
 # The empty prediction scores 0: every test patient has a tumour, and DSC is taken over the whole
@@ -168,7 +173,8 @@ print(f"{len(test.patients)} test patients; {empty:.0%} of their slices hold no 
 # Why does the threshold do so badly? Look at what it keeps:
 
 # %%
-shown = {name: baseline.patient(folder / name) for name in split.test[:4]}     # the last baseline
+shown = {name: baseline.patient(folder / name)            # the last baseline
+         for name in split.test[:4]}
 show.patient_sheet(list(shown.values()), list(shown),
                    alt="What the FLAIR threshold keeps in four test patients.")
 
@@ -208,7 +214,8 @@ import sys
 
 from tensorboard import manager
 
-os.environ["PATH"] = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
+programs = os.path.dirname(sys.executable)
+os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
 # %load_ext tensorboard
 # %tensorboard --logdir "{run_folder.as_posix()}" --port 0
 
@@ -225,7 +232,7 @@ plain = augment.Compose([augment.Affine(), augment.Scanner()])
 seen = []
 
 
-@functools.wraps(plain)           # keeps name and arguments: to `fit` it is the same augmentation
+@functools.wraps(plain)       # keeps name and arguments: to `fit` it is the same
 def stop_in_second_epoch(image, target, generator):
     seen.append(len(image))
     if len(seen) == 3 * (len(training) // config.batch_size) // 2:
@@ -243,7 +250,7 @@ try:
     if not (run_folder / "last.pt").exists():
         train_it(stop_in_second_epoch)
 except KeyboardInterrupt:
-    print("\nstopped;", len(train.read_history(run_folder)), "whole epoch is kept")
+    print("\nstopped in the second epoch")
 
 # %% [markdown]
 # **Forecast.** One epoch and a half are done. Will the training start over, go on from the middle
@@ -259,11 +266,16 @@ check.forecast("03-resume", {"whole epochs that are kept": None}, reason="")
 # %%
 before = len(train.read_history(run_folder))
 run = train_it(plain)
-print(f"best epoch {run.best['epoch']:.0f}: validation DSC {run.best['prepared_dsc']:.3f}; "
-      f"{run.history[-1]['seconds']:.0f} s of training; {run.config['compute']['layout']}, "
-      f"{run.config['compute']['precision']}")
-if before < config.epochs:                                # else the training was there already
-    print(check.outcome("03-resume", {"whole epochs that are kept": before}))
+compute = run.config["compute"]
+print(f"best epoch {run.best['epoch']:.0f}: "
+      f"validation DSC {run.best['prepared_dsc']:.3f}; "
+      f"{run.history[-1]['seconds']:.0f} s of training; {compute['layout']}, "
+      f"{compute['precision']}")
+
+# %%
+if before == config.epochs:         # the training was there already: nothing to count
+    before = None                   # (what came out then is shown)
+check.outcome("03-resume", {"whole epochs that are kept": before})
 
 # %% [markdown]
 # It goes on after the last whole epoch, with the state of everything as it was then, random
@@ -290,6 +302,9 @@ predictor = predict.load(run_folder)
 predictions = predict.predict_all(predictor, test)
 scores = predict.scores(predictions)
 scores.save(run_folder / "scores.csv")
+check.outcome("03-unet", {"U-Net": mean_dsc(scores)})
+
+# %%
 scores
 
 # %%
@@ -307,9 +322,9 @@ low, high = stats.bootstrap_interval(scores.column("dsc"))
 ladder["U-Net"] = scores
 print(f"U-Net: mean DSC {mean_dsc(scores):.3f}, 95 % interval {low:.3f} to {high:.3f} "
       f"({np.sum(~np.isnan(scores.column('dsc')))} patients)")
-print("worst patient:", {title: round(float(np.nanmin(table.column("dsc"))), 3)
-                         for title, table in ladder.items()})
-check.outcome("03-ladder", {title: mean_dsc(table) for title, table in ladder.items()})
+tables.Table([{"": title, "mean DSC": mean_dsc(table),
+               "worst patient": float(np.nanmin(table.column("dsc")))}
+              for title, table in ladder.items()])
 
 # %% [markdown]
 # The ladder, all on the same test patients and the same grid. To place it, published numbers for
@@ -322,12 +337,14 @@ check.outcome("03-ladder", {title: mean_dsc(table) for title, table in ladder.it
 if NAME == "lgg-phantom":                       # of other patients nothing is promised
     assert mean_dsc(ladder["U-Net"]) > mean_dsc(ladder["all empty"]) == 0
     if PROFILE != "tiny":                       # nor of a few seconds of training
-        assert mean_dsc(ladder["U-Net"]) > mean_dsc(ladder["FLAIR threshold"]), "it should win"
+        assert mean_dsc(ladder["U-Net"]) > mean_dsc(ladder["FLAIR threshold"])
     if PROFILE == "cpu":
         assert mean_dsc(ladder["U-Net"]) > 0.6  # 0.813 here, 0.72 with another seed
 
 # %% [markdown] tags=["exercise"]
-# **Exercise 1 · The score itself** · difficulty 2/5 · 10 minutes
+# ### Exercise 1 · The score itself
+#
+# Difficulty 2/5 · 10 minutes
 #
 # Every number above is a DSC. Write it: `dsc_of_patient(prediction, target)` for two masks (S, H,
 # W) of 0 and 1, over the whole patient. Where both are empty there is nothing to measure: NaN.
@@ -353,7 +370,9 @@ def dsc_of_patient(prediction, target):
 check.dsc_of_patient(dsc_of_patient)
 
 # %% [markdown] tags=["exercise"]
-# **Exercise 2 · Whose 0.91?** · difficulty 2/5 · 5 minutes · no code
+# ### Exercise 2 · Whose 0.91?
+#
+# Difficulty 2/5 · 5 minutes · no code
 #
 # The tutorial reports a DSC of 0.91 on the real set; the authors of the data, with a network of
 # the same kind, 0.82 to 0.84. What explains the difference best?
@@ -377,7 +396,7 @@ check.whose_score(explanation)
 # ## 6 · Best and worst patient, and why
 
 # %%
-measured = [row for row in scores if row["target_voxels"]]      # without tumour: nothing to rank
+measured = [row for row in scores if row["target_voxels"]]       # else nothing to rank
 ranked = sorted(measured, key=lambda row: row["dsc"])
 worst, best = ranked[0]["patient"], ranked[-1]["patient"]
 
@@ -385,7 +404,8 @@ worst, best = ranked[0]["patient"], ranked[-1]["patient"]
 def patient_gif(name):
     p = predictions[name]
     picture = show.gif(p.image[..., 1], p.mask, p.target,
-                       alt=f"All slices of {name}: DSC {metrics.dsc(p.mask, p.target):.3f}.")
+                       alt=f"All slices of {name}: "
+                           f"DSC {metrics.dsc(p.mask, p.target):.3f}.")
     picture.save(run_folder / "pictures" / f"{name}.gif")
     return picture
 
@@ -414,12 +434,13 @@ def contrast(p):
     return flair[p.target > 0].mean() / flair[head].mean()
 
 
-reasons = [{"patient": row["patient"], "dsc": row["dsc"], "tumour voxels": row["target_voxels"],
-            "predicted": row["predicted_voxels"],
+reasons = [{"patient": row["patient"], "dsc": row["dsc"],
+            "tumour voxels": row["target_voxels"], "predicted": row["predicted_voxels"],
             "FLAIR contrast": contrast(predictions[row["patient"]])}
            for row in ranked]
 for cause in ("tumour voxels", "FLAIR contrast"):
-    rank = scipy.stats.spearmanr([row["dsc"] for row in reasons], [row[cause] for row in reasons])
+    rank = scipy.stats.spearmanr([row["dsc"] for row in reasons],
+                                 [row[cause] for row in reasons])
     print(f"rank correlation of DSC with {cause}: {rank.statistic:+.2f}")
 tables.Table(reasons)
 
@@ -430,7 +451,7 @@ tables.Table(reasons)
 # 0 not at all. With so few patients this is a description, not a law.
 
 # %%
-for name in predictions:                # a GIF for everyone, and all pictures and masks in one zip
+for name in predictions:       # a GIF for everyone, all pictures and masks in one zip
     if name not in (best, worst):
         patient_gif(name)
 archive = predict.export(predictions, run_folder)
@@ -470,7 +491,8 @@ viewer
 check.summary("03")
 
 # %%
-servers = [server for server in manager.get_all() if server.logdir == run_folder.as_posix()]
+servers = [server for server in manager.get_all()
+           if server.logdir == run_folder.as_posix()]
 for server in servers:                  # end the TensorBoard that this notebook began
     os.kill(server.pid, signal.SIGTERM)
 assert servers or PROFILE != "tiny", "TensorBoard did not start; see its cell"

@@ -17,6 +17,8 @@ with the call of its checker). What becomes of them depends on the edition:
 
 `--edition teacher --to FOLDER` writes another edition than the student's, elsewhere.
 
+What a lesson must be for that is checked by lint.py; what is beyond its limits of length is listed.
+
 A cell tagged `extra:NAME` needs the packages of that extra in pyproject.toml. It becomes an `if`:
 where one is missing, the notebook says so in a line, with the command, and runs on. The edition
 `solved` leaves out what cannot run here by nbval's tag, so that the tests count it as skipped.
@@ -34,6 +36,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 
+import lint
 from course_lib.check.extras import is_installed
 from course_lib.check.lessons import LESSONS, Lesson
 
@@ -160,7 +163,7 @@ def exercise_cells(solution: str, hints: str, edition: str) -> list[nbformat.Not
     markdown, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
     if edition == "solved":
         return [code(assert_solved(solution))]
-    cells = [code(make_stub(solution)), markdown(fold("Hints", f"{hints}\n{ENDLESS}"))]
+    cells = [code(make_stub(solution)), markdown(fold("Hints", hints))]
     if edition == "student":
         cells.append(markdown(fold("Solution", f"```python\n{solution}\n```")))
     return cells
@@ -169,12 +172,12 @@ def exercise_cells(solution: str, hints: str, edition: str) -> list[nbformat.Not
 def make_cells(cells: list[nbformat.NotebookNode], row: Lesson,
                edition: str) -> list[nbformat.NotebookNode]:
     """Make the cells of an edition from those of the lesson."""
-    made, hints = [], ""
+    made, hints, endless, minutes = [], "", ENDLESS, say_minutes(cells, row)
     for cell in cells:
         tags = cell.metadata.get("tags", [])
         extra = next((tag.removeprefix("extra:") for tag in tags if tag.startswith("extra:")), None)
         if "title" in tags:
-            cell.source = make_head(row, cell.source)
+            cell.source = make_head(row, cell.source, minutes)
         elif "setup" in tags:
             cell.source = setup_cell()
         elif extra:
@@ -186,25 +189,12 @@ def make_cells(cells: list[nbformat.NotebookNode], row: Lesson,
         elif "hints" in tags:
             hints = cell.source
         elif "solution" in tags:
+            if re.search(r"^(def|class) ", cell.source, re.MULTILINE):     # else there is no code
+                hints, endless = f"{hints}\n{endless}".rstrip(), ""       # once in a lesson
             made += exercise_cells(cell.source, hints, edition)
         else:
             made.append(cell)
     return made
-
-
-def check_exercises(cells: list[nbformat.NotebookNode], row: Lesson) -> None:
-    """Check that the exercises in a lesson are those of the table, in its order.
-
-    Raises:
-        ValueError: they are not.
-    """
-    titles = [re.match(r"\*\*Exercise \d+ · (.+?)\*\*", cell.source)[1] for cell in cells
-              if "exercise" in cell.metadata.get("tags", [])]
-    names = [re.search(r"check\.(\w+)\(.*\Z", cell.source)[1] for cell in cells
-             if "solution" in cell.metadata.get("tags", [])]
-    if list(zip(names, titles, strict=True)) != list(row.exercises.items()):
-        raise ValueError(f"{row.stem}: the exercises {titles} are not those of the table in "
-                         "course_lib/check/lessons.py")
 
 
 def setup_cell() -> str:
@@ -213,24 +203,54 @@ def setup_cell() -> str:
     return text.replace("REPOSITORY@vVERSION", f"{REPOSITORY}@{TAG}")
 
 
-def make_head(row: Lesson, text: str) -> str:
+def make_head(row: Lesson, text: str, minutes: str) -> str:
     """Write a lesson's first cell: title, badge (opens the release in Colab), goal, minutes, text.
     """
     path = f"{REPOSITORY.removeprefix('https://github.com/')}/blob/{TAG}/notebooks/{row.stem}.ipynb"
     badge = ("[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
              f"(https://colab.research.google.com/github/{path})")
-    solving = " and solve" if row.exercises else ""
     return (f"# {row.number} · {row.title}\n\n{badge}\n\n**After this you can** {row.goal}.\n\n"
-            f"**Minutes:** {row.reading} to read{solving}; to run, {row.minutes['cpu']:g} on a "
+            f"**Minutes:** {minutes}; to run, {row.minutes['cpu']:g} on a "
             f"laptop's CPU (profile `cpu`), {row.minutes['tiny']:g} in `tiny` (both measured), "
             f"about {row.minutes['gpu']:g} in `gpu` (an estimate).\n\n{text}")
 
 
+def read_cells(lesson: Path) -> lint.Cells:
+    """Read a lesson's cells."""
+    return jupytext.read(lesson, fmt="py:percent").cells
+
+
+def say_minutes(cells: lint.Cells, row: Lesson) -> str:
+    """Say how long a lesson takes to work through, and of what that is the sum."""
+    reading, solving = lint.minutes_to_work(cells, row.stem)
+    if not solving:
+        return f"{reading} to read ({lint.READING_SPEED} words a minute)"
+    return (f"{reading + solving} to work through ({reading} to read, at {lint.READING_SPEED} "
+            f"words a minute, and {solving} for the exercises)")
+
+
+def work_minutes(row: Lesson) -> int:
+    """Reckon the minutes that it takes to work through a lesson."""
+    return sum(lint.minutes_to_work(read_cells(HERE / f"{row.stem}.py"), row.stem))
+
+
+def make_cells_of(lesson: Path, edition: str) -> lint.Cells:
+    """Read a lesson, check it, and make the cells of an edition.
+
+    Raises:
+        ValueError: the lesson is not as lint.py demands.
+    """
+    cells, row = read_cells(lesson), find_row(lesson.stem)
+    lint.check_exercises(cells, row)
+    made = make_cells(cells, row, edition)
+    lint.check_forecasts(cells, row)               # now the setup cell is filled in
+    lint.check_columns(cells, row.stem)
+    return made
+
+
 def make_notebook(lesson: Path, edition: str = "student") -> str:
     """Turn a lesson into the text of its notebook."""
-    notebook, row = jupytext.read(lesson, fmt="py:percent"), find_row(lesson.stem)
-    check_exercises(notebook.cells, row)
-    notebook.cells = make_cells(notebook.cells, row, edition)
+    notebook = nbformat.v4.new_notebook(cells=make_cells_of(lesson, edition))
     for position, cell in enumerate(notebook.cells):
         cell.id = hashlib.sha256(f"{lesson.stem}/{position}".encode()).hexdigest()[:12]
         tags = cell.metadata.get("tags", [])
@@ -244,13 +264,13 @@ def make_notebook(lesson: Path, edition: str = "student") -> str:
 
 def lesson_table() -> str:
     """Write the table of lessons, in Markdown, as README has it."""
-    lines = ["| lesson | minutes to run (tiny / laptop CPU) | data | expected | library files |",
-             "|---|---|---|---|---|"]
+    lines = ["| lesson | minutes to work through | minutes to run (tiny / laptop CPU) | data | "
+             "expected | library files |", "|---|---|---|---|---|---|"]
     for row in LESSONS:
         files = ", ".join(f"`{name}`" for name in row.files)
         lines.append(f"| [{row.number} {row.title}](notebooks/{row.stem}.ipynb) | "
-                     f"{row.minutes['tiny']:g} / {row.minutes['cpu']:g} | {row.data} | "
-                     f"{row.expected} | {files} |")
+                     f"{work_minutes(row)} | {row.minutes['tiny']:g} / {row.minutes['cpu']:g} | "
+                     f"{row.data} | {row.expected} | {files} |")
     return "\n".join(lines)
 
 
@@ -270,6 +290,26 @@ def stale() -> list[str]:
     return sorted(name for name in made.keys() | there.keys() if made.get(name) != there.get(name))
 
 
+def build(options: argparse.Namespace) -> None:
+    """Compare, or write notebooks and README; print what is beyond the limits of length."""
+    if options.check:
+        names = stale()
+        if names:
+            sys.exit(f"what lessons/ makes differs in {', '.join(names)}: run lessons/build.py")
+        return
+    folder = options.to or NOTEBOOKS
+    folder.mkdir(parents=True, exist_ok=True)
+    made = {lesson: make_notebook(lesson, options.edition) for lesson in lesson_files()}
+    for lesson, text in made.items():                        # all are sound: now they are written
+        path = folder / f"{lesson.stem}.ipynb"
+        path.write_text(text, encoding="utf-8")
+        print(path)
+        for limit in lint.beyond_limits(make_cells_of(lesson, "student")):
+            print(f"  {limit}")
+    if options.to is None:
+        README.write_text(make_readme(), encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="only compare")
@@ -278,19 +318,10 @@ def main() -> None:
     options = parser.parse_args()
     if (options.edition == "student") != (options.to is None):
         parser.error("--edition and --to go together: notebooks/ holds the student's edition")
-    if options.check:
-        names = stale()
-        if names:
-            sys.exit(f"what lessons/ makes differs in {', '.join(names)}: run lessons/build.py")
-        return
-    folder = options.to or NOTEBOOKS
-    folder.mkdir(parents=True, exist_ok=True)
-    for lesson in lesson_files():
-        path = folder / f"{lesson.stem}.ipynb"
-        path.write_text(make_notebook(lesson, options.edition), encoding="utf-8")
-        print(path)
-    if options.to is None:
-        README.write_text(make_readme(), encoding="utf-8")
+    try:
+        build(options)
+    except ValueError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

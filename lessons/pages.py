@@ -24,6 +24,7 @@ import nbformat
 from PIL import Image
 
 import course_lib
+from build import work_minutes
 from course_lib.check.lessons import LESSONS, Lesson
 from course_lib.errors import CourseError
 from course_lib.files import write_atomically
@@ -98,7 +99,8 @@ def keep_inside(node: nbformat.NotebookNode, there: set[str]) -> None:
 def map_row(lesson: Lesson, record: dict) -> str:
     """Write a lesson's line in the map: title, goal, expected minutes, and what this run took."""
     title = f"{lesson.number} · {lesson.title}"
-    minutes = f"{lesson.minutes['tiny']:g} / {lesson.minutes['cpu']:g}"
+    minutes = (f"{work_minutes(lesson)} | "
+               f"{lesson.minutes['tiny']:g} / {lesson.minutes['cpu']:g}")
     row = record["lessons"].get(lesson.stem)
     if row is None:
         return f"| {title} | {lesson.goal} | {minutes} | not run |"
@@ -108,8 +110,8 @@ def map_row(lesson: Lesson, record: dict) -> str:
 
 def lesson_map(record: dict) -> str:
     """Write the table of all lessons, in Markdown."""
-    head = ("| lesson | afterwards you can | minutes to run: tiny / laptop CPU | this run |\n"
-            "|---|---|---|---|\n")
+    head = ("| lesson | afterwards you can | minutes to work through | "
+            "to run: tiny / laptop CPU | this run |\n|---|---|---|---|---|\n")
     return head + "\n".join(map_row(lesson, record) for lesson in LESSONS)
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from course_lib import check, settings
-from course_lib.check import core, record
+from course_lib.check import core, overview, record
 from course_lib.check.lessons import LESSONS, Lesson
 from course_lib.errors import CourseError
 
@@ -164,24 +164,26 @@ def other(answer):
     return core.check_choice(answer, "c", {}, "well!")
 
 
-LESSON = Lesson(number="77", stem="77_guess", title="Guess", goal="guess", reading=1, minutes={},
+LESSON = Lesson(number="77", stem="77_guess", title="Guess", goal="guess", minutes={},
                 data="", expected="", files=(), patients=0,
-                exercises={"guess": "A guess", "other": "Another guess"})
+                exercises={"guess": "A guess", "other": "Another guess"},
+                forecasts={"77-share": {"first": "share", "second": "DSC"}})
 
 
-def summary() -> record.Summary:
-    return record.Summary([LESSON])
+def summary() -> overview.Summary:
+    return overview.Summary([LESSON])
 
 
 def test_what_was_solved_is_kept_and_summed_up():
-    assert repr(summary()).splitlines()[0] == "0 of 2 solved"
+    assert repr(summary()).splitlines()[0] == "0 of 2 exercises solved"
     guess(...)
     assert record.read()["exercises"] == {}
     guess("a")
     other("a")
     guess("b")
     assert repr(summary()).splitlines() == [
-        "1 of 2 solved", "✓ 77  A guess  (2 tries)", "✗ 77  Another guess  (1 try)"]
+        "1 of 2 exercises solved", "✓ 77  A guess  (2 tries)", "✗ 77  Another guess  (1 try)",
+        "0 of 1 forecasts given"]
     guess("a")                                                    # what was solved stays solved
     assert summary().solved == 1
     kept = json.loads((settings.runs_folder() / "course.json").read_text("utf-8"))
@@ -375,17 +377,6 @@ def refuse(*_):
     raise PermissionError(errno.EACCES, "Permission denied")
 
 
-def test_a_forecast_is_shown_beside_the_outcome():
-    line = check.forecast("77-try", {"first": 0.5, "second": None}, reason="a guess")
-    assert line == repr(line) == "1 of 2 forecast"
-    shown = check.outcome("77-try", {"first": 0.75, "second": 0.25, "third": 1.0})
-    assert repr(shown).splitlines() == [
-        "first: forecast 0.500, outcome 0.750, off by +0.250",
-        "second: forecast none, outcome 0.250", "third: forecast none, outcome 1.000",
-        "your reason: a guess"]
-    assert ">off by</th>" in shown._repr_html_() and "+0.250" in shown._repr_html_()
-
-
 def test_what_is_kept_is_kept_where_trainings_are_kept_too(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_KEEP", str(tmp_path / "drive"))
     (tmp_path / "drive").mkdir()
@@ -429,46 +420,6 @@ def test_a_lock_that_cannot_be_had_does_not_stop_the_course():
     assert other("c").solved and summary().solved == 2
 
 
-def test_an_empty_forecast_does_not_erase_a_given_one():
-    check.forecast("77-twice", {"a": 0.5}, reason="so")
-    check.forecast("77-twice", {"a": None})
-    assert repr(check.outcome("77-twice", {"a": 0.5})).startswith("a: forecast 0.500")
-
-
-@pytest.mark.parametrize("value", [np.float32(0.5), np.array(0.5), torch.tensor(0.5)])
-def test_numbers_of_numpy_and_torch_are_numbers(value):
-    check.forecast("77-kinds", {"a": value}, reason=...)
-    assert repr(check.outcome("77-kinds", {"a": value})) == (
-        "a: forecast 0.500, outcome 0.500, off by +0.000")
-    check.forecast("77-set", {"a": {1, 2}}, reason=3)
-    assert "forecast {1, 2}" in repr(check.outcome("77-set", {"a": 1.0}))
-
-
-@pytest.mark.parametrize("value", [10**5000, Silent(), nested, float("inf"), "\ud800", [[]]],
-                         ids=["large", "silent", "function", "infinite", "surrogate", "list"])
-def test_whatever_is_forecast_stops_nothing(value):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check.forecast("77-any", {"a": value, 3: value}, reason="\ud800")
-        shown = check.outcome("77-any", {"a": 0.5, 3: float("inf")})
-    assert "outcome 0.500" in repr(shown) and "<table>" in shown._repr_html_()
-
-
-def test_a_forecast_in_words_and_an_outcome_without_forecast():
-    check.forecast("77-words", {"which": "U-Net <b>"}, reason="<i>")
-    shown = check.outcome("77-words", {"which": "FCN"})
-    assert "&lt;b&gt;" in shown._repr_html_() and "<i>" not in shown._repr_html_()
-    assert repr(check.outcome("77-none", {"a": float("nan")})) == "a: forecast none, outcome nan"
-
-
-@pytest.mark.parametrize("nothing", [None, ..., ""])
-def test_an_empty_forecast_is_allowed_and_said_so(nothing):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert "that is allowed" in check.forecast("77-empty", {"a": nothing})
-    assert repr(check.outcome("77-empty", {"a": 0.5})) == "a: forecast none, outcome 0.500"
-
-
 def test_what_cannot_be_compared_is_a_wrong_answer():
     given = core.check_function(lambda v: torch.eye(2).to_sparse(), lambda v: torch.eye(2), PROBES,
                                 {}, "well!")
@@ -506,19 +457,6 @@ def test_a_class_is_open_until_one_of_its_methods_does_something():
                    torch.zeros(1), np.zeros(1), double):
         assert not core.is_open(answer)
     assert verdict(OpenNet).solved is None
-
-
-@pytest.mark.parametrize("values", [[1], None, "text", 3])
-def test_what_is_no_dict_of_values_is_a_sentence(values):
-    for ask in (check.forecast, check.outcome):
-        with pytest.raises(CourseError, match="check: values=.*Give a dict, such as"):
-            ask("x", values)
-
-
-def test_numbers_beyond_all_numbers_and_half_characters_can_be_shown():
-    check.forecast("far", {"a": 10**400, "b": "\ud800"}, reason="\udcff")
-    shown = check.outcome("far", {"a": 1, "b": "x"})
-    assert "a: forecast" in repr(shown) and shown._repr_html_().encode()
 
 
 def test_a_summary_takes_the_lessons_number_as_it_is_written():

@@ -60,8 +60,7 @@ def test_only_what_is_missing_is_installed_and_nothing_it_depends_on(run_cell, m
 
 def test_without_a_network_the_cell_ends_in_one_sentence(run_cell, capfd):
     said, _ = run_cell(["nilearn"], returncode=1)
-    assert said == ("pip could not install ['nilearn']. Is there a network (on Kaggle: Internet "
-                    "on)?")
+    assert said == "pip could not install ['nilearn']: no network? (On Kaggle: Internet on.)"
     assert capfd.readouterr() == ("", "")
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+import lint
+import pages
 from course_lib import check
 from course_lib.check import extras
 from course_lib.check.lessons import LESSONS as ROWS
@@ -67,10 +69,9 @@ def test_no_outputs_are_stored_and_ids_are_unique(lesson):
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
 def test_code_cells_are_short_and_each_lesson_asserts_something(lesson):
-    code = cells(lesson, "code")
-    lengths = [len([line for line in cell.splitlines() if line.strip()]) for cell in code]
-    assert max(lengths) <= 15, code[lengths.index(max(lengths))]
-    trees = [ast.parse(re.sub(r"^%.*$", "", cell, flags=re.MULTILINE)) for cell in code]
+    limits = lint.beyond_limits(build.make_cells_of(lesson, "student"))
+    assert [limit for limit in limits if limit.startswith("a cell of")] == []
+    trees = [lint.parse(cell) for cell in cells(lesson, "code")]
     assert any(isinstance(node, ast.Assert) for tree in trees for node in ast.walk(tree))
 
 
@@ -79,19 +80,21 @@ def test_each_lesson_has_its_parts(lesson):
     text = "\n".join(cells(lesson, "markdown"))
     for part in ("After this you can", "**Minutes:**", "**Forecast.**", "## Summary", "left out"):
         assert part.lower() in text.lower() or part == "left out" and "does not show" in text, part
-    code = cells(lesson, "code")
-    assert code[0] == build.setup_cell()
-    assert any("check.forecast(" in cell and "None" in cell for cell in code)
-    assert any("check.outcome(" in cell for cell in code)
+    assert cells(lesson, "code")[0] == build.setup_cell()
+    assert build.find_row(lesson.stem).forecasts                       # which are in the cells
 
 
 ROW = replace(ROWS[1], number="77", stem="77_title", title="Title", goal="count",
-              exercises={"double": "Double it"})
+              exercises={"double": "Double it"}, forecasts={})
 LESSON = """# %% [markdown] tags=["title"]
 # Read it.
 
 # %% [markdown] tags=["exercise"]
-# **Exercise 1 · Double it**
+# ### Exercise 1 · Double it
+#
+# Difficulty 2/5 · 10 minutes
+#
+# Write `double`.
 
 # %% [markdown] tags=["hints"]
 # - Twice.
@@ -130,7 +133,8 @@ def editions(tmp_path, monkeypatch):
 
 def test_the_student_gets_stub_hints_and_solution_folded(editions):
     title, task, stub, hints, solution, end = editions["student"]
-    assert task == ("markdown", "**Exercise 1 · Double it**")
+    assert task == ("markdown", "### Exercise 1 · Double it\n\nDifficulty 2/5 · 10 minutes\n\n"
+                                "Write `double`.")
     assert stub == ("code", "from math import prod\n\n\ndef double(value):\n"
                             '    """Twice the value.\n\n    Args:\n        value: a number.\n'
                             '    """\n    return ...   # your code\n\n\n'
@@ -206,6 +210,18 @@ def test_an_exercise_that_the_table_does_not_know_is_refused(editions, tmp_path)
         build.find_row("78_other")
 
 
+def test_a_lesson_that_is_refused_is_refused_in_words_and_limits_are_listed(editions, tmp_path,
+                                                                            monkeypatch, capsys):
+    monkeypatch.setattr(build, "HERE", tmp_path)
+    monkeypatch.setattr(build, "setup_cell", lambda: "")
+    monkeypatch.setattr(build.sys, "argv", ["build", "--edition", "solved", "--to", str(tmp_path)])
+    build.main()
+    assert "words, expected 1,500 to 3,000" in capsys.readouterr().out
+    (tmp_path / "77_title.py").write_text(f"{LESSON}print({'9' * 90})\n", "utf-8")
+    with pytest.raises(SystemExit, match="77_title: lines of code are wider than 88 columns"):
+        build.main()
+
+
 # --- cells that need an extra ---
 
 def run_cell(source: str, names: dict) -> list:
@@ -243,7 +259,7 @@ def test_where_its_packages_are_missing_the_solved_edition_skips_the_cell(tmp_pa
 def test_the_other_editions(editions):
     assert editions["teacher"] == [*editions["student"][:4], editions["student"][5]]
     assert [text.splitlines()[0] for _, text in editions["answers"]] == [
-        "# 77 · Title", "**Exercise 1 · Double it**", "from math import prod"]
+        "# 77 · Title", "### Exercise 1 · Double it", "from math import prod"]
     assert [kind for kind, _ in editions["solved"]] == ["markdown", "markdown", "code", "code"]
     assert "factor = 2" in editions["solved"][2][1]
     assert "\nverdict = check.double(double)\nassert verdict.solved" in editions["solved"][2][1]
@@ -285,10 +301,20 @@ def test_every_figure_is_followed_by_what_to_see(lesson):
             assert after["cell_type"] == "markdown", "".join(here["source"])
 
 
-@pytest.mark.parametrize("lesson", [path for path in LESSONS if path.stem[:2] in ("01", "02")],
-                         ids=lambda path: path.stem)
-def test_a_lesson_can_be_read_in_an_hour(lesson):
-    words = sum(len(text.split()) for text in cells(lesson, "markdown")
-                if not text.startswith("<details>"))
-    assert 1500 <= words <= 3000
-    assert 25 <= len(cells(lesson, "code")) <= 40
+def test_minutes_are_the_sum_of_words_and_exercises_and_stand_wherever_they_are_read():
+    row = ROWS[1]
+    text = "\n".join(text for text in cells(LESSONS[1], "markdown")[1:]
+                     if not text.startswith("<details>"))
+    solving = sum(map(int, re.findall(r"^Difficulty ./5 · (\d+) minutes", text, re.MULTILINE)))
+    minutes = build.work_minutes(row)
+    assert solving > 20 and abs(minutes - solving - len(text.split()) / 150) < 1
+    reading = minutes - solving
+    assert (f"**Minutes:** {minutes} to work through ({reading} to read, at 150 words a minute, "
+            f"and {solving} for the exercises); to run, ") in cells(LESSONS[1], "markdown")[0]
+    assert f"| {minutes} | {row.minutes['tiny']:g} / " in build.lesson_table()
+    assert f"| {minutes} | {row.minutes['tiny']:g} / " in pages.map_row(row, {"lessons": {}})
+
+
+def test_a_lesson_without_exercises_is_only_read():
+    assert re.search(r"\*\*Minutes:\*\* \d to read \(150 words a minute\); to run",
+                     cells(LESSONS[0], "markdown")[0])

@@ -32,14 +32,15 @@ def record(**lessons) -> dict:
 
 
 @pytest.mark.parametrize(("ran", "expected"), [
-    ({}, "| 07 · Seven | count to seven | 0.5 / 2 | not run |"),
+    ({}, "| 07 · Seven | count to seven | 40 | 0.5 / 2 | not run |"),
     ({"07_seven": {"seconds": 90, "error": None}},
-     "| [07 · Seven](07_seven.ipynb) | count to seven | 0.5 / 2 | 1.5 |"),
+     "| [07 · Seven](07_seven.ipynb) | count to seven | 40 | 0.5 / 2 | 1.5 |"),
     ({"07_seven": {"seconds": 90, "error": "ValueError: on purpose"}},
-     "| [07 · Seven](07_seven.ipynb) | count to seven | 0.5 / 2 | 1.5, **failed** |")])
-def test_a_row_of_the_lesson_map(ran, expected):
+     "| [07 · Seven](07_seven.ipynb) | count to seven | 40 | 0.5 / 2 | 1.5, **failed** |")])
+def test_a_row_of_the_lesson_map(ran, expected, monkeypatch):
     seven = replace(LESSONS[0], number="07", stem="07_seven", title="Seven", goal="count to seven",
                     minutes={"tiny": 0.5, "cpu": 2.0, "gpu": 9.0})
+    monkeypatch.setattr(pages, "work_minutes", lambda lesson: 40)
     assert pages.map_row(seven, record(**ran)) == expected
 
 

@@ -15,7 +15,6 @@ class Lesson:
         stem: of its notebook's file name.
         title: without the number.
         goal: what the student can do afterwards, to follow "After this you can".
-        reading: minutes to read, exercises included.
         minutes: profile to the minutes it runs, measured on two CPU cores (docs/results.md); of
             gpu, an estimate.
         data: what it runs on.
@@ -24,36 +23,38 @@ class Lesson:
         patients: the least number of a user's own patients, with something to find, that it
             works with; 0 where it takes none.
         exercises: name of the checker to the exercise's title, in their order.
+        forecasts: name to what is asked for, with its unit, in their order. A "share" and a "DSC"
+            lie between 0 and 1.
     """
 
     number: str
     stem: str
     title: str
     goal: str
-    reading: int
     minutes: dict[str, float]
     data: str
     expected: str
     files: tuple[str, ...]
     patients: int
     exercises: dict[str, str]
+    forecasts: dict[str, dict[str, str]]
 
 
 LESSONS = [
     Lesson(number="00", stem="00_start_here", title="Start here",
            goal="see a brain tumour outlined by a network that you trained yourself, find your way "
                 "around the course, and say what your machine can do",
-           reading=5, minutes={"tiny": 0.5, "cpu": 0.9, "gpu": 1.0},
+           minutes={"tiny": 0.5, "cpu": 0.9, "gpu": 1.0},
            data="twin, 12 patients",
            expected="a segmented brain within a minute; the score is a matter of luck with so few "
                     "patients",
            files=("settings", "data/download", "predict/", "show/", "doctor/"),
-           patients=0, exercises={}),
+           patients=0, exercises={}, forecasts={"00-start": {"mean DSC": "DSC"}}),
     Lesson(number="01", stem="01_look_at_the_data", title="Look at the data",
            goal="read the slices and masks of a brain scan, tell three MRI sequences apart, "
                 "normalise them without harm, and split patients so that a score means what its "
                 "name says",
-           reading=40, minutes={"tiny": 0.4, "cpu": 2.0, "gpu": 3.0},
+           minutes={"tiny": 0.4, "cpu": 2.0, "gpu": 3.0},
            data="twin, 24 patients; or the real LGG set",
            expected="copying the mask of the most similar slice: DSC 0.01 when split by patient, "
                     "0.74 when split by slice",
@@ -61,11 +62,13 @@ LESSONS = [
            patients=4,
            exercises={"slice_dsc_of_nothing": "What does nothing score?",
                       "normalise": "Normalise a volume", "split_rows": "Split by patient",
-                      "find_the_leak": "Find the leak"}),
+                      "find_the_leak": "Find the leak"},
+           forecasts={"01-imbalance": {"slices with tumour": "share", "tumour pixels": "share"},
+                      "01-copying": {"split by patient": "DSC", "split by slice": "DSC"}}),
     Lesson(number="02", stem="02_unet_block_by_block", title="U-Net, block by block",
            goal="build a U-Net from its blocks, name the shape at every level, compute why 572 "
                 "pixels become 388, and say what its skips bring and what it costs",
-           reading=60, minutes={"tiny": 0.3, "cpu": 1.0, "gpu": 2.0},
+           minutes={"tiny": 0.3, "cpu": 1.0, "gpu": 2.0},
            data="twin, 24 patients, and a saved run",
            expected="572 pixels give 388; what skips bring, with an interval",
            files=("models/", "augment/", "losses", "stats"),
@@ -74,18 +77,24 @@ LESSONS = [
                       "valid_side": "A shape puzzle",
                       "crop_and_join": "A skip that is cropped",
                       "training_memory": "The memory of a training",
-                      "judge_the_claim": "One claim stands"}),
+                      "judge_the_claim": "One claim stands"},
+           forecasts={"02-skips": {"nothing": "DSC", "add": "DSC", "concatenate": "DSC"},
+                      "02-reach": {"bottleneck": "pixels", "90 % of a logit": "pixels"},
+                      "02-cost": {"multiply-adds": "share", "parameters": "share"}}),
     Lesson(number="03", stem="03_brain_mri", title="The brain MRI task",
            goal="train a U-Net on brain MRI slices, watch, stop and resume it, score it per "
                 "patient, and say how much better it is than doing nearly nothing",
-           reading=20, minutes={"tiny": 0.5, "cpu": 3.1, "gpu": 8.0},
+           minutes={"tiny": 0.5, "cpu": 3.1, "gpu": 8.0},
            data="twin, 32 patients; or the real LGG set (4 minutes)",
            expected="mean test DSC 0.81 on the twin (0.72 to 0.81 with three seeds), 0.86 on 40 "
                     "real patients (0.82 in cross-validation, longer trained)",
            files=("data/slices", "data/geometry", "models/unet", "losses", "augment/", "train/",
                   "metrics", "stats"),
            patients=8,
-           exercises={"dsc_of_patient": "The score itself", "whose_score": "Whose 0.91?"}),
+           exercises={"dsc_of_patient": "The score itself", "whose_score": "Whose 0.91?"},
+           forecasts={"03-baselines": {"all empty": "DSC", "FLAIR threshold": "DSC"},
+                      "03-unet": {"U-Net": "DSC"},
+                      "03-resume": {"whole epochs that are kept": "epochs"}}),
 ]
 
 

@@ -8,14 +8,12 @@ import functools
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from course_lib import settings
-from course_lib.check.core import MARKS, OPEN
-from course_lib.check.lessons import LESSONS, Lesson
-from course_lib.errors import CourseError, one_of
+from course_lib.errors import CourseError
 from course_lib.files import write_atomically
 
 NAME = "course.json"
@@ -42,8 +40,9 @@ def _is_exercise(entry) -> bool:
 
 
 def _is_forecast(entry) -> bool:
-    return (_is_flat(entry) and isinstance(entry.get("values"), dict)
-            and isinstance(entry.get("reason"), str))
+    return (_is_flat(entry) and "values" in entry and isinstance(entry.get("reason"), str)
+            and all(isinstance(entry.get(part, {}), dict)
+                    for part in ("values", "outcome", "late")))
 
 
 PARTS = {"exercises": _is_exercise, "forecasts": _is_forecast}
@@ -229,33 +228,3 @@ def exercise(number: str) -> Callable:
         return checked
 
     return decorate
-
-
-class Summary:
-    """How many exercises are solved, and which; one line each.
-
-    Args:
-        lessons: whose exercises are counted.
-    """
-
-    def __init__(self, lessons: Sequence[Lesson]):
-        kept = read()["exercises"]
-        self.rows = [(lesson.number, title, kept.get(f"{lesson.number} {name}", {}))
-                     for lesson in lessons for name, title in lesson.exercises.items()]
-        self.solved = sum(entry.get("solved", False) for *_, entry in self.rows)
-
-    def __repr__(self) -> str:
-        lines = [f"{self.solved} of {len(self.rows)} solved"]
-        for number, title, entry in self.rows:
-            tries = entry.get("tries", 0)
-            lines.append(f"{MARKS[entry.get('solved')]} {number}  {title}  " + (
-                f"({tries} {'try' if tries == 1 else 'tries'})" if entry else f"({OPEN})"))
-        return "\n".join(lines)
-
-
-def summary(number: str | None = None) -> Summary:
-    """Say which exercises of a lesson are solved; None for the whole course's."""
-    numbers = [lesson.number for lesson in LESSONS]
-    if number is not None:
-        number = one_of(str(number).zfill(2), "number", "check.summary", tuple(numbers))
-    return Summary([lesson for lesson in LESSONS if number in (None, lesson.number)])
