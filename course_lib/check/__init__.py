@@ -16,7 +16,7 @@ def _public() -> dict:
     forecasts, record = files["forecasts"], files["record"]
     return {**record.CHECKERS, "enough_patients": files["lessons"].enough_patients,
             "forecast": forecasts.forecast, "is_installed": files["extras"].is_installed,
-            "outcome": forecasts.outcome, "summary": record.summary}
+            "outcome": forecasts.outcome, "summary": record.summary, "use": files["own"].use}
 
 
 def __getattr__(name: str):
