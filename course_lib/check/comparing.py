@@ -38,7 +38,8 @@ def _single(value):
 
 def _difference_of_numbers(answer, expected: float, tolerance: float) -> str | None:
     try:
-        value = None if isinstance(answer, str | bytes | bool) else float(answer)
+        several = isinstance(answer, str | bytes | bool) or getattr(answer, "ndim", 0)
+        value = None if several else float(answer)
     except Exception:              # whatever a strange object raises
         value = None
     if value is None:
@@ -127,7 +128,10 @@ def agree(one, other, tolerance: float = 1e-4) -> bool:
             agree(*pair, tolerance) for pair in zip(one, other, strict=True))
     if other is None or isinstance(other, str | set):
         return type(one) is type(other) and one == other
-    one, other = np.asarray(_plain(one)), np.asarray(_plain(other))
+    try:
+        one, other = np.asarray(_plain(one)), np.asarray(_plain(other))
+    except Exception:              # a ragged list, a sparse tensor, or something stranger
+        return False
     if one.shape != other.shape or one.dtype.kind not in "buif" or (
             other.dtype.kind == "b" != one.dtype.kind):
         return False
@@ -150,14 +154,15 @@ def number(value: float) -> str:
 
 def written(value, length: int = 60) -> str:
     """Write a value in so many characters at most; of large arrays the shape."""
-    if isinstance(value, torch.Tensor | np.ndarray) and value.size and value.ndim:
-        few = np.prod(value.shape) <= FEW
-        return _items(value) if few else f"a {type(value).__name__} of shape {tuple(value.shape)}"
+    is_array = isinstance(value, torch.Tensor | np.ndarray)
     try:
-        text = _items(value)
-    except Exception:              # an answer's own __repr__
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= length else f"{text[:length - 1]}…"
+        text = "" if is_array and np.prod(value.shape) > FEW else _items(value)
+    except Exception:              # an answer's own __repr__, or a sparse tensor
+        text = ""
+    if not text:
+        shape = f" of shape {tuple(value.shape)}" if is_array else ""
+        return f"a {type(value).__name__}{shape}"
+    return text if is_array or len(text) <= length else f"{text[:length - 1]}…"
 
 
 def _items(value) -> str:

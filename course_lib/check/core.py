@@ -202,6 +202,8 @@ def _name_slips(right: Callable, probes: dict[str, tuple], seen: list, slips: di
     for sentence, slip in slips.items():
         if explains(partial(right, **slip) if sentence in switches else slip):
             return sentence
+    if all(agree(value, seen[0]) for value in seen):
+        return ""                                 # a constant, which many a pair would give
     for (one, first), (other, second) in combinations(switches.items(), 2):
         if not first.keys() & second.keys() and explains(partial(right, **first, **second)):
             return f"Two things at once. {one} {other}"

@@ -1,17 +1,10 @@
 """The exercises of lesson 03, the brain MRI task."""
 
-from collections import Counter
-from collections.abc import Callable
-
 import numpy as np
-import torch
-from torch import nn
 
-from course_lib import losses, train
-from course_lib.check.choosing import check_choice, check_words
+from course_lib.check.choosing import check_choice
 from course_lib.check.core import Verdict, check_function, share
 from course_lib.check.record import exercise
-from course_lib.compute import PLAIN
 from course_lib.metrics import dsc, iou
 
 NAN = float("nan")
@@ -25,8 +18,8 @@ def _pairs() -> dict[str, tuple]:
     prediction = np.where(random.random(target.shape) > 0.2, target, 1 - target).astype(np.uint8)
     prediction[4] = 0
     nothing = np.zeros_like(target)
-    return {"six pixels": (np.array([[[1, 1, 1], [0, 0, 0]]], np.uint8),
-                           np.array([[[1, 0, 0], [1, 0, 0]]], np.uint8)),
+    return {"six pixels": (np.array([[[1, 1, 1], [1, 0, 0]]], np.uint8),
+                           np.array([[[1, 0, 0], [0, 1, 1]]], np.uint8)),
             "six slices, two without tumour": (prediction, target),
             "an empty prediction": (nothing, target), "an empty target": (prediction, nothing),
             "both empty": (nothing, nothing), "a perfect match": (target, target)}
@@ -109,8 +102,6 @@ def dsc_of_patient(answer) -> Verdict:
             "wrong: 0.": {"no_target": NAN},
             "Where only the target is empty, all that was found is wrong: 0, not 1; NaN is for two "
             "empty masks.": {"no_target": 1.0},
-            "Where both are empty there is nothing to measure: NaN; ask for both masks.":
-                {"no_target": 0.0},
             "You added 1 above and below (smoothing), as a loss does; a score is counted exactly.":
                 {"smooth": 1.0},
             "That is per cent; a share lies in 0 … 1.": {"finish": lambda value: 100 * value},
@@ -125,130 +116,6 @@ def dsc_of_patient(answer) -> Verdict:
         },
         remark="the same formula gives 0.65 or 0 for the same prediction, depending on whether it "
                "is taken per slice or per patient")
-
-
-def _two_steps(step: Callable, loss_fn: nn.Module, optimizer: Callable) -> dict:
-    """Take two steps with a small network; observe what runs, what is returned, what moves."""
-    torch.manual_seed(3)
-    model = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(),
-                          nn.Conv2d(3, 1, 1))
-    optimizer, ran = optimizer(model.parameters(), lr=0.1), Counter()
-    model.register_forward_hook(lambda *_: ran.update(["forward"]))
-    model[0].bias.register_hook(lambda _: ran.update(["backward"]))
-    optimizer.register_step_post_hook(lambda *_: ran.update(["step"]))
-    returned, weights = [], []
-    for _ in range(2):
-        image, target = torch.randn(4, 1, 6, 6), (torch.rand(4, 1, 6, 6) > 0.6).to(torch.uint8)
-        returned.append(step(model, image, target, loss_fn, optimizer))
-        if returned[-1] is ...:
-            return ...
-        weights.append(torch.cat([weight.detach().flatten() for weight in model.parameters()]))
-    return {"calls of the network in two steps": ran["forward"],
-            "runs of loss.backward() in two steps": ran["backward"],
-            "runs of optimizer.step() in two steps": ran["step"],
-            "the loss of the first step": returned[0],
-            "a graph behind the returned loss": bool(getattr(returned[0], "requires_grad", False)),
-            "the weights after one step": weights[0], "the weights after two steps": weights[1],
-            "the loss of the second step": returned[1], "model.training": model.training,
-            "the norm's running mean": model[1].running_mean}
-
-
-def _training_step(model, image, target, loss_fn, optimizer, **changed):
-    """Take the library's step, or, where something is changed, one by hand."""
-    if changed:
-        return _step_by_hand(model, image, target, loss_fn, optimizer, **changed)
-    return train.training_step(model, image, target, loss_fn=loss_fn, optimizer=optimizer,
-                               scaler=torch.amp.GradScaler("cpu", enabled=False), compute=PLAIN)
-
-
-def _step_by_hand(model, image, target, loss_fn, optimizer, *, order="zero backward step",
-                  squash=lambda logits: logits, mode=True, swapped=False, own=None,
-                  finish=lambda loss: loss.detach()):
-    """Take a step; what may be done otherwise are arguments."""
-    model.train(mode)
-    pair = squash(model(image)), target.float()
-    loss = (own or loss_fn)(*(pair[::-1] if swapped else pair))
-    parts = {"zero": optimizer.zero_grad, "backward": loss.backward, "step": optimizer.step}
-    for part in order.split():
-        parts[part]()
-    return finish(loss)
-
-
-def _loss_afterwards(model, image, target, loss_fn, optimizer):
-    _training_step(model, image, target, loss_fn, optimizer)
-    with torch.no_grad():
-        return loss_fn(model(image), target)
-
-
-def _network_twice(model, image, target, loss_fn, optimizer):
-    model(image)
-    return _training_step(model, image, target, loss_fn, optimizer)
-
-
-def _logits_returned(model, image, target, loss_fn, optimizer):
-    kept = []
-    _step_by_hand(model, image, target, loss_fn, optimizer,
-                  squash=lambda logits: kept.append(logits) or logits)
-    return kept[0]
-
-
-@exercise("03")
-def training_step(answer) -> Verdict:
-    """Check step(model, image, target, loss_fn, optimizer) -> loss beside train.training_step."""
-    return check_function(
-        answer, _training_step,
-        {"BCE, plain gradient descent": (losses.BCE(), torch.optim.SGD),
-         "BCE + Dice, Adam": (losses.BCEDice(), torch.optim.Adam)},
-        slips={
-            "optimizer.zero_grad() is missing: gradients add up from step to step.":
-                {"order": "backward step"},
-            "optimizer.zero_grad() stands between backward and step: it wipes out the gradient "
-            "that the step needs.": {"order": "backward zero step"},
-            "optimizer.step() stands before loss.backward(): there is no gradient to follow yet.":
-                {"order": "zero step backward"},
-            "optimizer.step() stands before loss.backward(): it follows the gradient of the batch "
-            "before.": {"order": "step zero backward"},
-            "optimizer.step() stands first, before loss.backward(), and zero_grad() is missing.":
-                {"order": "step backward"},
-            "optimizer.step() is missing, or has no brackets: the weights do not move.":
-                {"order": "zero backward"},
-            "loss.backward() is missing, or has no brackets: there is no gradient to follow.":
-                {"order": "zero step"},
-            "The loss takes logits; it applies the sigmoid itself, so yours is applied twice.":
-                {"squash": torch.sigmoid},
-            "model.eval() is for scoring: while training the norm takes the batch's own mean.":
-                {"mode": False},
-            "What you return holds the graph of the whole step in memory: return loss.detach() or "
-            "loss.item().": {"finish": lambda loss: loss},
-            "Logits and target are the wrong way round: loss_fn(logits, target).":
-                {"swapped": True},
-            "You computed a loss of your own; loss_fn is handed in.": {"own": losses.BCE()},
-            "You computed a loss of your own; loss_fn is the one that is handed in.":
-                {"own": losses.BCEDice()},
-            "You returned the loss after the step; the one that was trained on is asked for.":
-                _loss_afterwards,
-            "The network is called twice: once is enough, and its norm counts each batch twice.":
-                _network_twice,
-            "You returned the logits; the loss is asked for.": _logits_returned,
-        },
-        observe=_two_steps,
-        remark="the same weights as train.training_step after two steps. What fit adds around "
-               "these five lines: precision, clipping, schedule, checkpoints")
-
-
-@exercise("03")
-def faulty_loop(answer) -> Verdict:
-    """Check which fault each of three training loops has: letter to word."""
-    clues = {"a": "follow the network's mode from the first validation into the second epoch",
-             "b": "which values does each part of the loss take, and which do they have?",
-             "c": "what does .grad hold when the second step begins?"}
-    return check_words(
-        answer, {"a": "eval mode", "b": "target", "c": "zero_grad"},
-        {"zero_grad": r"zero.?grad", "eval mode": r"eval|\bmode\b|train\(\)",
-         "target": r"target|mask|255|float|uint8", "none": r"none|^no\b|nothing"},
-        lambda letter, said, fault: clues[letter],
-        remark="none of the three raises an error, and all three learn a little: that is why they "
-               "last. One batch, learned by heart, would have shown them")
 
 
 def _validation(seed: int) -> tuple:
@@ -269,11 +136,11 @@ def _validation(seed: int) -> tuple:
 
 
 def _validations() -> dict[str, tuple]:
-    """Make sets of validation patients: one by hand, with a tie, and random ones."""
+    """Make sets of validation patients: by hand, with ties, and random ones."""
     by_hand = ([np.array([[[0.9, 0.4]]]), np.array([[[0.7, 0.2]]])],
-               [np.array([[[1, 0]]], np.uint8), np.array([[[1, 0]]], np.uint8)],
-               [0.3, 0.5, 0.6, 0.8])
-    return {"two patients of two pixels": by_hand,
+               [np.array([[[1, 0]]], np.uint8), np.array([[[1, 0]]], np.uint8)])
+    return {"two patients of two pixels": (*by_hand, [0.3, 0.5, 0.6, 0.8]),
+            "the first four candidates alike": (*by_hand, [0.45, 0.5, 0.55, 0.6, 0.8]),
             **{f"three patients, drawn with seed {seed}": _validation(seed)
                for seed in range(8)}}
 

@@ -43,6 +43,9 @@ SENTENCES = {
     r"does not require grad":
         "the loss has no gradient: .detach(), .item(), torch.no_grad() or a threshold cut it off "
         "from the weights",
+    r"modified by an inplace operation":
+        "what loss.backward() needs was changed before it: optimizer.step() comes after backward, "
+        "and nothing on the way to the loss is done in place",
     r"backward through the graph a second time":
         "backward ran twice on one loss; once is enough, for the graph is freed then",
     r"Can't call numpy\(\) on Tensor that requires grad":
