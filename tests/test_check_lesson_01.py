@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from answers import listed, names_a_slip, parts_of
+from answers import ask, listed, names_a_slip, parts_of
 
 from course_lib import check, metrics
 
@@ -182,6 +182,17 @@ def nested_loops(index, test_patients):
     return training, test
 
 
+def nested_loops_without_doubles(index, test_patients):
+    training, test = [], []
+    for row, (patient, _) in enumerate(index):
+        for name in test_patients:
+            if patient == name:
+                test.append(row)
+            elif row not in training:
+                training.append(row)
+    return training, test
+
+
 def nested_loops_turned(index, test_patients):
     training, test = [], []
     for name in test_patients:
@@ -229,6 +240,11 @@ WRONG = {
         (lambda t: np.nanmean([metrics.dsc(np.zeros_like(s), s) for s in t]), "np.nanmean leaves"),
         (lambda t: metrics.dsc(np.zeros_like(t), t), "the DSC of a whole patient has none"),
         (lambda t: metrics.dsc(np.zeros_like(t), t, empty=1.0), "not the patient as a whole"),
+        (lambda t: (1 / (1 + t.sum(axis=(1, 2)))).mean(), "(smoothing)"),
+        (lambda t: sum(not s.any() for s in t[1:]) / len(t), "The first slice is missing"),
+        (lambda t: np.median(t.sum(axis=(1, 2)) == 0), "You took the median"),
+        (lambda t: np.sum(t.sum(axis=(1, 2)) == 0) / t.size, "divided by the number of pixels"),
+        (lambda t: np.sum(t.sum(axis=(1, 2)) == 0) / t.shape[1], "divided by the number of rows"),
         (lambda t: (~t).any(axis=(1, 2)).mean(), "flips bits"),
         (lambda t: 100 * (t.sum(axis=(1, 2)) == 0).mean(), "per cent; a share lies in 0 … 1"),
         (lambda t: (t.sum(axis=(0, 1)) == 0).mean(), "You looked along axis (0, 1)"),
@@ -261,6 +277,8 @@ WRONG = {
         (where_positive, "where the image is above 0"),
         (lambda i: in_the_head(i) * (i.max(-1, keepdims=True) > 0.1 * i.max()),
          "inside the head only, and left the rest at 0"),
+        (lambda i: i - i.mean((0, 1, 2), dtype=float) / np.where(
+            np.ptp(i, (0, 1, 2)) > 0, i.std((0, 1, 2), dtype=float), 1), "Brackets are missing"),
         (into_a_copy, "which holds no decimals. You wrote into a copy of the image"),
         (lambda i: into_a_copy(i).astype(np.float32), "You wrote into a copy of the image"),
         (in_place_of_a_copy, "in place (-=, /=) would write decimals into whole numbers (uint8)"),
@@ -333,8 +351,21 @@ WRONG = {
         (lambda i, t: dict(zip(("training", "test"), by_loop(i, t), strict=True)),
          "expected a tuple of 2 values, you returned {'training'"),
         (lambda i, t: ([0, 2, 3], [1, 4]), "expected ([0], [1]), you returned ([0, 2, 3], [1, 4])"),
-        (lambda i, t: ([], []), "expected ([0], [1]), you returned ([], [])"),
-        (lambda i: i, "takes 1: keep the stub's first line"),
+        (lambda i, t: ([], []), "you returned ([], []). Row 0 is in neither list."),
+        (lambda i, t: rows_of(i, t, lambda p: p == t), "No row became a test row"),
+        (lambda i, t: (by_loop(i, t)[1], by_loop(i, t)[1]), "Both lists hold the test rows"),
+        (lambda i, t: tuple((np.array(rows),) for rows in by_loop(i, t)), "np.where gives a tuple"),
+        (nested_loops_without_doubles, "in the branch for the training rows, too"),
+        (lambda i, t: tuple((r for r in rows) for rows in by_loop(i, t)), "list(…) makes one"),
+        (lambda i, t: tuple(map(len, by_loop(i, t))), "Each of the two is a list of row numbers."),
+        (lambda i, t: (["A"], ["B"]), "Row numbers are asked for: whole numbers, positions"),
+        (lambda i, t: (by_loop(i, t)[0] + [99], by_loop(i, t)[1]), "There is no row 99"),
+        (lambda i, t: (by_loop(i, t)[0] + by_loop(i, t)[1][:1], by_loop(i, t)[1]),
+         "Patient 'B' stands on both sides."),
+        (lambda i, t: (by_loop(i, t)[0][::-1], by_loop(i, t)[1]), "and rows ascend."),
+        (lambda i, t: by_loop(i, t)[0] or 1, "Those are the training rows alone"),
+        (lambda i, t: (*by_loop(i, t), []), "Two lists are asked for"),
+        (lambda i: i, "lambda was called with 2 values and takes 1"),
         (lambda i, t: rows_of(i, t, lambda p: p in testpatients), "testpatients is not"),   # noqa: F821
         (lambda i, t: print(i), "is there a `return`?")]}
 
@@ -357,30 +388,30 @@ UNKNOWN = {
 
 @pytest.mark.parametrize(("name", "answer"), listed(RIGHT))
 def test_right_answers_pass_however_they_are_written(name, answer):
-    verdict = getattr(check, name)(answer)
+    verdict = ask(name, answer)
     assert verdict.solved and verdict.text, verdict
 
 
 @pytest.mark.parametrize(("name", "answer", "says"), listed(WRONG))
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_wrong_answers_are_refused_with_their_cause(name, answer, says):
-    verdict = getattr(check, name)(answer)
+    verdict = ask(name, answer)
     assert verdict.solved is False and says in verdict.text, verdict
 
 
 @pytest.mark.parametrize(("name", "answer"), listed(UNKNOWN))
 def test_what_no_slip_explains_gets_no_diagnosis(name, answer):
-    verdict = getattr(check, name)(answer)
+    verdict = ask(name, answer)
     assert verdict.solved is False and "expected" in verdict.text, verdict
     assert "you returned" in verdict.text or "yours has" in verdict.text
     assert "Two things" not in verdict.text
-    assert not names_a_slip(getattr(check, name), verdict.text)
+    assert not names_a_slip(name, verdict.text)
 
 
 @pytest.mark.parametrize("name", CODING)
 def test_each_slip_is_named_for_what_it_does(name):
-    for sentence, slip in parts_of(getattr(check, name))["slips"].items():
-        verdict = getattr(check, name)(slip)
+    for sentence, slip in parts_of(name)["slips"].items():
+        verdict = ask(name, slip)
         assert verdict.solved is False and sentence in verdict.text, verdict
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from answers import listed, names_a_slip, parts_of
+from answers import ask, listed, names_a_slip, parts_of
 from torch import nn
 from torch.nn import functional
 
@@ -35,6 +35,11 @@ class Block(nn.Module):
         for convolution, norm in zip((self.first, self.second), self.norms, strict=True):
             image = functional.leaky_relu(norm(convolution(image)))
         return image
+
+
+class WithoutReturn(Block):
+    def forward(self, image):
+        super().forward(image)
 
 
 def by_loop(i, o):
@@ -160,23 +165,36 @@ def side_by_numpy(side, levels):
     return np.maximum(value, 0)
 
 
-def side_with(down=4, deepest=4, up=4, ask="before", round_up=False, least=0, double=2):
+def side_with(down=4, deepest=4, up=4, ask="before", round_up=False, least=0, double=2, wrong=0):
     """The side as it comes out of one mistake."""
     def compute(side, levels):
-        if ask == "first" and side % 2:
-            return 0
+        if ask == "first" and side % 2 or ask == "divisible" and side % 2 ** levels:
+            return wrong
         for _ in range(levels):
             side -= down
-            if ask == "before" and side % 2:
-                return 0
+            if ask in ("before", "both", "bottom") and side % 2:
+                return wrong
             side = (side + round_up) // 2
-            if ask == "after" and side % 2:
-                return 0
+            if ask in ("after", "both") and side % 2:
+                return wrong
         side -= deepest
+        if ask == "bottom" and side % 2:
+            return wrong
         for _ in range(levels):
             side = double * side - up
         return max(least, side)
     return compute
+
+
+def side_halved_first(side, levels):
+    for _ in range(levels):
+        if side % 2:
+            return 0
+        side = side // 2 - 4
+    side -= 4
+    for _ in range(levels):
+        side = 2 * side - 4
+    return max(0, side)
 
 
 # --- crop_and_join --------------------------------------------------------------------------------
@@ -303,6 +321,11 @@ WRONG = {
         (with_layer({2, 5}, lambda o: nn.ReLU()), "That is ReLU"),
         (with_layer({2, 5}, lambda o: nn.LeakyReLU(0.1)), "0.01, yours is 0.1."),
         (with_layer({2, 5}, lambda o: nn.LeakyReLU(0.2)), "0.01, yours is 0.2."),
+        (with_layer({2}, lambda o: nn.ReLU()), "One activation is ReLU:"),
+        (with_layer({5}, lambda o: nn.ReLU()), "One activation is ReLU, the second"),
+        (with_layer({5}, lambda o: nn.LeakyReLU(0.2)), "One slope of LeakyReLU is 0.01, the last"),
+        (with_layer({2}, lambda o: nn.LeakyReLU(0.2)), "is 0.01, the other 0.2."),
+        (with_layer({1, 4}, lambda o: nn.InstanceNorm2d(o, True)), "sets eps"),
         (with_layer({1, 4}, nn.BatchNorm2d), "mixes the images"),
         (with_layer({1, 4}, lambda o: nn.GroupNorm(1, o)), "layer norm"),
         (with_layer({1, 4}, lambda o: nn.InstanceNorm2d(o, affine=True, track_running_stats=True)),
@@ -322,6 +345,9 @@ WRONG = {
                       lambda i, o: nn.Conv2d(i, o, 3, padding=1)), "bias=False"),
         (convolutions(plain, lambda i, o: nn.Conv2d(i, o, 3, padding=1)),
          "parameters: expected 232, yours has 236. One of the convolutions has"),
+        (convolutions(lambda i, o: nn.Conv2d(i, o, 3, padding=2, bias=False),
+                      lambda i, o: nn.Conv2d(o, o, 3, padding=2, bias=False)), "padding=2 adds"),
+        (WithoutReturn, "its forward returns None: is there a `return`?"),
         (convolutions(lambda i, o: nn.Conv2d(i, o, 1, bias=False),
                       lambda i, o: nn.Conv2d(i, o, 1, bias=False)), "see one pixel"),
         (convolutions(lambda i, o: nn.Conv2d(i, o, 5, padding=2, bias=False),
@@ -346,7 +372,7 @@ WRONG = {
         (lambda i, o: None, "is there a `return`"),
         (lambda i, o: nn.Identity(), "the shape of the output: expected (3, 4, 7, 10), yours has"),
         (lambda i, o: nn.Linear(i, o), "a linear layer takes in as many"),
-        (lambda i, o: nn.Sequential(nn.Flatten(), nn.BatchNorm2d(o)), "takes the 4 axes")],
+        (lambda i, o: nn.Sequential(nn.Flatten(), nn.BatchNorm2d(o)), "a layer for 4D got 2 axes")],
     "valid_side": [
         (lambda s, n: s, "same padding"), (side_with(0, 0, 0), "same padding, odd sides"),
         (side_with(2, 2, 2), "4 off a side"), (side_with(8, 8, 8), "a block takes 4, not 8"),
@@ -363,13 +389,22 @@ WRONG = {
         (lambda s, n: max(0, s - 184), "odd sides give 0"),
         (lambda s, n: side(s, n - 1), "a level too few"),
         (lambda s, n: side(s, n + 1), "a level too many"),
+        (side_with(ask="both"), "A side may be odd after the last pooling"),
+        (side_with(ask="bottom"), "after the last pooling, in the bottleneck"),
+        (side_with(ask="divisible"), "need not be divisible by 2^levels"),
+        (side_halved_first, "take 4 off first, then halve"), (side_with(up=8), "double first"),
+        (side_with(up=2), "it takes 4 off, not 2"),
+        (lambda s, n: max(0, s - 46 * n), "do not take off 46 each"),
+        (side_with(wrong=None), "Where the size does not work, return 0."),
+        (side_with(wrong=-1), "you returned -1. Where the size does not work, return 0."),
+        (side_with(wrong=False), "you returned False. Where the size does not work, return 0."),
         (side_with(deepest=0, ask=""), "Two things at once. The bottleneck has"),
         (side_with(up=0, ask="after"), "Two things at once. The decoder's"),
         (lambda s, n: 0, "expected 388, you returned 0"),
-        (lambda s, n: max(s - 12 * 2 ** n + 8, 0) if s % 4 == 0 else 0, "576, four levels"),
+        (lambda s, n: max(s - 12 * 2 ** n + 8, 0) if s % 4 == 0 else 0, "576 pixels, 4 levels"),
         (lambda s, n: str(side(s, n)), "expected a number, you returned '388'"),
         (lambda s, n: (s, n), "expected a number, you returned (572, 4)"),
-        (lambda s, n: side(s, n) or None, "570, four levels: it returned None"),
+        (lambda s, n: side(s, n) or None, "570 pixels, 4 levels: it returned None"),
         (lambda s, n: s // 0, "it divides by zero here")],
     "crop_and_join": [
         (beside(lambda d, s: s[:, :, :d.shape[2], :d.shape[3]]), "upper left"),
@@ -392,7 +427,9 @@ WRONG = {
         (lambda d, s: (d, cropped(d, s)), "both in a tuple"),
         (lambda d, s: torch.cat([at(d, s, 0, 0), d], 1),
          "Two things at once. You cropped at the upper left"),
-        (join_unless_equal, "torch.cat along axis 1 needs all other axes alike"),
+        (lambda d, s: torch.stack([d, cropped(d, s)], 1), "torch.stack makes a new axis"),
+        (join_unless_equal, "nothing to crop: it raised RuntimeError: torch.cat got a tensor that "
+                            "is empty: a slice [a:-b] holds nothing where b is 0"),
         (lambda d, s: torch.cat([d, s], 1), "one is 1 here and 3 there"),
         (lambda d, s: torch.cat([d, s[0]], 1), "tensors of as many axes each, and got 4 and 3"),
         (lambda d, s: d * s[:, :, :2], "expected shape (1, 2, 1, 1), you returned (1, 1, 2, 3)"),
@@ -422,6 +459,10 @@ WRONG = {
         (lambda i, o, f: count(i, o, f, bottom=False), "bottleneck is"),
         (lambda i, o, f: count(i, o, f, second=0) - 2 * 46 * f, "two convolutions"),
         (lambda i, o, f: count(i, o, f) - 340 * f * f, "twice as many channels come in"),
+        (lambda i, o, f: count(i, o, f) - 4 * 15 * f, "decoder's norms"),
+        (lambda i, o, f: count(i, o, f) + 8 * f * o, "The head is a 1x1"),
+        (lambda i, o, f: count(i, o, f) / 1e6, "Those are millions"),
+        (lambda i, o, f: count(i, o, f) * 4, "Those are bytes"),
         (lambda i, o, f: count(3, o, f), "three input channels always"),
         (lambda i, o, f: count(i, 1, f), "one output channel always"),
         (lambda i, o, f: 7_763_041, "whatever is asked"),
@@ -443,6 +484,8 @@ WRONG = {
         (lambda n, p, m: 4 * (n + 2 * p + m) / 1e6, "for each weight: multiply"),
         (lambda n, p, m: 4 * (n + 2 * p + m * n) / 1e6, "not for each output"),
         (lambda n, p, m: 4 * n * p * (2 + m) / 1e6, "You multiplied outputs"),
+        (lambda n, p, m: 4 * (n + 2 * m * p) / 1e6, "not 2 * moments"),
+        (lambda n, p, m: round(memory()(n, p, m)), "You rounded"),
         (lambda n, p, m: 4 * (n + p) * (2 + m) / 1e6, "The outputs are counted once"),
         (memory(32, weights=1), "Two things at once. Weights or gradients are missing"),
         (memory(8, outputs=2), "Two things at once. You counted the outputs twice"),
@@ -472,29 +515,29 @@ UNKNOWN = {
 
 @pytest.mark.parametrize(("name", "answer"), listed(RIGHT))
 def test_right_answers_pass_however_they_are_written(name, answer):
-    verdict = getattr(check, name)(answer)
+    verdict = ask(name, answer)
     assert verdict.solved, verdict
 
 
 @pytest.mark.parametrize(("name", "answer", "says"), listed(WRONG))
 def test_wrong_answers_are_refused_with_their_cause(name, answer, says):
-    verdict = getattr(check, name)(answer)
+    verdict = ask(name, answer)
     assert verdict.solved is False and says in verdict.text, verdict
 
 
 @pytest.mark.parametrize(("name", "answer"), listed(UNKNOWN))
 def test_what_no_slip_explains_gets_no_diagnosis(name, answer):
-    verdict = getattr(check, name)(answer)
+    verdict = ask(name, answer)
     assert verdict.solved is False and "expected" in verdict.text, verdict
     assert "you returned" in verdict.text or "yours has" in verdict.text
     assert "Two things" not in verdict.text
-    assert not names_a_slip(getattr(check, name), verdict.text)
+    assert not names_a_slip(name, verdict.text)
 
 
 @pytest.mark.parametrize("name", CODING)
 def test_each_slip_is_named_for_what_it_does(name):
-    for sentence, slip in parts_of(getattr(check, name))["slips"].items():
-        verdict = getattr(check, name)(slip)
+    for sentence, slip in parts_of(name)["slips"].items():
+        verdict = ask(name, slip)
         assert verdict.solved is False and sentence in verdict.text, verdict
 
 
@@ -507,7 +550,7 @@ def test_there_are_answers_enough():
 def test_what_was_not_attempted_is_said_to_be_open(name, answer):
     if name == "judge_the_claim" and callable(answer):
         answer = ""
-    assert getattr(check, name)(answer).solved is None
+    assert ask(name, answer).solved is None
 
 
 def test_the_call_and_what_it_should_give_are_printed():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from answers import listed, names_a_slip, parts_of
+from answers import ask, listed, names_a_slip, parts_of
 from torch.nn import functional
 
 from course_lib import check, losses, metrics, train
@@ -323,7 +323,7 @@ WRONG = {
         (step(given=lambda logits, target: (logits, target[:2])), "logits have shape (4, 1, 6, 6)"),
         (step(give=lambda loss: None), "it returned None: is there a `return`?"),
         (step(give=lambda loss: str(loss)), "expected a number, yours has 'tensor("),
-        (lambda model, image, target: 1, "it was called with 5 values and takes 3"),
+        (lambda model, image, target: 1, "lambda was called with 5 values and takes 3"),
         (lambda m, i, t, f, o: f(m(i), t).backwards(), "torch tensor, which has no .backwards"),
         (lambda m, i, t, f, o: m(i[:, 0, 0, 0]), "(B, C, H, W)"),
         (by_hand, "runs of optimizer.step() in two steps: expected 2, yours has 0")],
@@ -378,31 +378,31 @@ UNKNOWN = {
 @pytest.mark.parametrize(("name", "answer"), listed(RIGHT))
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_right_answers_pass_however_they_are_written(name, answer):
-    verdict = getattr(check, name)(answer)
+    verdict = ask(name, answer)
     assert verdict.solved, verdict
 
 
 @pytest.mark.parametrize(("name", "answer", "says"), listed(WRONG))
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_wrong_answers_are_refused_with_their_cause(name, answer, says):
-    verdict = getattr(check, name)(answer)
+    verdict = ask(name, answer)
     assert verdict.solved is False and says in verdict.text, verdict
 
 
 @pytest.mark.parametrize(("name", "answer"), listed(UNKNOWN))
 def test_what_no_slip_explains_gets_no_diagnosis(name, answer):
-    verdict = getattr(check, name)(answer)
+    verdict = ask(name, answer)
     assert verdict.solved is False and "expected" in verdict.text, verdict
     assert "you returned" in verdict.text or "yours has" in verdict.text
     assert "Two things" not in verdict.text
-    assert not names_a_slip(getattr(check, name), verdict.text)
+    assert not names_a_slip(name, verdict.text)
 
 
 @pytest.mark.parametrize("name", CODING)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_each_slip_is_named_for_what_it_does(name):
-    for sentence, slip in parts_of(getattr(check, name))["slips"].items():
-        verdict = getattr(check, name)(slip)
+    for sentence, slip in parts_of(name)["slips"].items():
+        verdict = ask(name, slip)
         assert verdict.solved is False and sentence in verdict.text, verdict
 
 
@@ -413,7 +413,7 @@ def test_there_are_answers_enough():
 @pytest.mark.parametrize("name", CODING)
 @pytest.mark.parametrize("answer", [..., None, lambda *_: ...])
 def test_what_was_not_attempted_is_said_to_be_open(name, answer):
-    assert getattr(check, name)(answer).solved is None
+    assert ask(name, answer).solved is None
 
 
 def test_the_call_and_what_it_should_give_are_printed():
@@ -432,7 +432,7 @@ def test_the_call_and_what_it_should_give_are_printed():
 
 
 def test_a_patients_own_score_is_the_librarys():
-    parts = parts_of(check.dsc_of_patient)
+    parts = parts_of("dsc_of_patient")
     for pair in parts["probes"].values():
         assert parts["right"](*pair) == pytest.approx(metrics.dsc(*pair), nan_ok=True)
 

@@ -36,17 +36,28 @@ def changed_before_backward():
     loss.backward()
 
 
+class Unfinished(nn.Module):
+    def __init__(self):
+        self.layer = nn.ReLU()
+
+
 RAISED = [
     (lambda: nn.Linear(4, 5)(torch.ones(2, 3)), "rows of 3 numbers met weights for 4"),
     (lambda: torch.ones(2, 3) @ torch.ones(4, 5), "rows of 3 numbers met weights for 4"),
     (lambda: nn.Conv2d(3, 4, 3)(torch.ones(2, 5, 7, 7)), "made for 3 channels got 5"),
     (lambda: nn.Conv2d(3, 4, 3)(torch.ones(2, 5)), "got a tensor of shape (2, 5)"),
-    (lambda: nn.BatchNorm2d(3)(torch.ones(3, 4, 4)), "the 4 axes (B, C, H, W), and got 3"),
-    (lambda: nn.InstanceNorm2d(3)(torch.ones(4, 5)), "the 4 axes (B, C, H, W), and got 2"),
+    (lambda: nn.BatchNorm2d(3)(torch.ones(3, 4, 4)), "a layer for 4D got 3 axes: nn.…2d takes (B"),
+    (lambda: nn.InstanceNorm2d(3)(torch.ones(4, 5)), "a layer for 3D or 4D got 2 axes"),
     (lambda: nn.InstanceNorm2d(3, affine=True)(torch.ones(2, 4, 5, 5)), "for 3 channels got 4"),
     (lambda: nn.BatchNorm2d(3)(torch.ones(2, 4, 5, 5)), "a norm made for 3 channels got 4"),
     (lambda: torch.cat([torch.ones(1, 2, 4, 4), torch.ones(1, 2, 8, 8)], 1),
      "torch.cat along axis 1 needs all other axes alike, and one is 4 here and 8 there"),
+    (lambda: torch.cat([torch.ones(1, 2, 4), torch.ones(1, 2, 4)[:, :, 2:-0]], 1), "that is empty"),
+    (lambda: [1, 2, 3][1.0:], "a slice takes whole numbers: halve with `//`"),
+    (lambda: nn.LayerNorm(3)(torch.ones(2, 3, 5, 5)), "takes each channel of each image alone"),
+    (lambda: nn.BatchNorm1d(3)(torch.ones(2, 3, 5, 5)), "a layer for 2D or 3D got 4 axes"),
+    (lambda: nn.InstanceNorm2d(affine=True), "__init__ was called without 'num_features'"),
+    (Unfinished, "super().__init__() is missing"),
     (lambda: torch.cat([torch.ones(1, 2, 4), torch.ones(1, 2)], 1), "got 3 and 2"),
     (lambda: torch.ones(2, 4) + torch.ones(2, 3), "along axis 1 one tensor has 4 and the other 3"),
     (lambda: np.ones((2, 4)) + np.ones((2, 3)), "arrays of shape (2,4) and (2,3)"),
@@ -69,8 +80,8 @@ RAISED = [
     (lambda: np.ones(3, bool) - np.ones(3, bool), "`~mask` is the opposite"),
     (lambda: torch.ones(3).bool() - torch.ones(3).bool(), "`~mask` is the opposite"),
     (lambda: -torch.ones(3).bool(), "`~mask` is the opposite"),
-    (lambda: (lambda value: value)(1, 2), "called with 2 values and takes 1"),
-    (lambda: (lambda value, other: value)(1), "takes more values than the call gives"),
+    (lambda: (lambda value: value)(1, 2), "lambda was called with 2 values and takes 1"),
+    (lambda: (lambda value, other: value)(1), "lambda was called without 'other'"),
     (lambda: missing_name, "missing_name is not known here"),   # noqa: F821
     (lambda: PIXELS.unsqueeze(0), "a numpy array, which has no .unsqueeze"),
     (lambda: torch.ones(2).astype(float), "a torch tensor, which has no .astype"),

@@ -1,5 +1,7 @@
 """What is returned beside what is expected: the difference in words, and values written short."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
@@ -64,6 +66,8 @@ def _difference_of_lists(answer, expected: list | tuple, tolerance: float) -> st
     if hasattr(answer, "tolist"):
         return (f"a {kind} is asked for, you returned a {type(answer).__name__}: `.tolist()` makes "
                 "a list of it")
+    if isinstance(answer, Iterator | range):
+        return f"a {kind} is asked for, you returned a {type(answer).__name__}: list(…) makes one"
     if not isinstance(answer, list | tuple):
         return f"expected a {kind} of {len(expected)} values, you returned {written(answer)}"
     if any(isinstance(_single(value), bool) for value in answer) and not any(

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course_lib.check.choosing import check_choice, check_words
 from course_lib.check.core import Verdict, check_function, share
 from course_lib.check.record import exercise
 
@@ -50,6 +49,16 @@ def slice_dsc_of_nothing(answer) -> Verdict:
         "That is 1 where nothing is marked at all, else 0: score each slice, not the patient as a "
         "whole, and divide by `/`, not `//`.": {"reduce": np.min},
         "That counts slices; divide by how many there are.": {"reduce": np.sum},
+        "You divided by the number of pixels; divide by the number of slices, len(targets).":
+            lambda targets: _slice_dsc_of_nothing(targets, reduce=np.sum) / targets.size,
+        "You divided by the number of rows; the number of slices is targets.shape[0].":
+            lambda targets: _slice_dsc_of_nothing(targets, reduce=np.sum) / targets.shape[1],
+        "The first slice is missing: range(…) begins at 0.":
+            lambda targets: _slice_dsc_of_nothing(targets[1:], reduce=np.sum) / len(targets),
+        "You took the median of the slices' scores; the mean is asked for.":
+            {"reduce": np.median},
+        "You added 1 above and below (smoothing), as a loss does; a slice with tumour scores 0.":
+            lambda targets: float((1 / (targets.sum(axis=(1, 2)) + 1)).mean()),
         "That is one score for each slice; the mean of them is asked for.": {
             "reduce": np.asarray, "finish": np.asarray},
         "That is per cent; a share lies in 0 … 1.": {"finish": lambda value: float(value) * 100},
@@ -91,8 +100,9 @@ def _in_head(image):
 
 
 def _normalise(image, *, axes=(0, 1, 2), inside=_anywhere, centre=np.mean, power=1, ddof=0,
-               outside=True, constant=lambda image: 0):
+               outside=True, constant=lambda image: 0, made=None):
     """Compute z-scores; what may be done otherwise are arguments."""
+    made = np.zeros(image.shape, np.float32) if made is None else made(image)
     instead, image = constant(image), image.astype(np.float64)
     seen = inside(image)
     varies = image.max(axis=axes, keepdims=True) > image.min(axis=axes, keepdims=True)
@@ -100,17 +110,12 @@ def _normalise(image, *, axes=(0, 1, 2), inside=_anywhere, centre=np.mean, power
               else centre(image, axis=axes, keepdims=True))
     spread = np.std(image, axis=axes, keepdims=True, where=seen, ddof=ddof) ** power
     scores = np.where(varies, (image - middle) / np.where(varies, spread, 1), instead)
-    return np.where(seen | outside, scores, 0).astype(np.float32)
+    made[:] = np.where(seen | outside, scores, 0)
+    return made
 
 
 def _zero(image, axis, keepdims):
     return 0
-
-
-def _into_a_copy(image):
-    made = image.copy()
-    made[:] = _normalise(image)
-    return made
 
 
 def _by_channels(function, image):
@@ -160,7 +165,10 @@ def normalise(answer) -> Verdict:
         "You subtracted the mean, but did not divide by the deviation.": {"power": 0},
         "You divided by the variance; the standard deviation is its root.": {"power": 2},
         "You wrote into a copy of the image: whole numbers (uint8) hold neither decimals nor what "
-        "is below 0. Make the result with np.zeros(image.shape, np.float32).": _into_a_copy,
+        "is below 0. Make the result with np.zeros(image.shape, np.float32).": {"made": np.copy},
+        "Brackets are missing: (image - mean) / deviation; `/` is computed before `-`.":
+            lambda image: image - image.mean(whole, dtype=float) / np.where(
+                image.max(whole) > image.min(whole), image.std(whole, dtype=float), 1),
         "That is min-max scaling, to 0 … 1: one bright voxel decides on all others.":
             lambda image: (image - image.min(whole)) / np.maximum(
                 np.ptp(image.astype(np.float32), axis=whole), 1e-9),
@@ -184,6 +192,25 @@ def _split_rows(index, test_patients, *, is_test=lambda name, test: name in test
     for row, pair in enumerate(index):
         parts[is_test(pair[0], test_patients)].append(item(row, pair))
     return tuple(map(form, parts[::-1] if swapped else parts))
+
+
+def _judge_rows(value, index, test_patients) -> str:
+    """Rule for rows: each once, on one side, with all others of its patient."""
+    if not (isinstance(value, list | tuple) and len(value) == 2):
+        return "Two lists are asked for: training rows, test rows."
+    if not all(isinstance(rows, list | tuple) for rows in value):
+        return "Each of the two is a list of row numbers."
+    rows = [*value[0], *value[1]]
+    if not all(isinstance(row, int | np.integer) for row in rows):
+        return "Row numbers are asked for: whole numbers, positions in `index`."
+    if beyond := [row for row in rows if not 0 <= row < len(index)]:
+        return f"There is no row {beyond[0]}: rows are counted from 0."
+    if missing := sorted(set(range(len(index))) - set(rows)):
+        return f"Row {missing[0]} is in neither list."
+    training, test = ({index[row][0] for row in part} for part in value)
+    if both := sorted(training & test):
+        return f"Patient {both[0]!r} stands on both sides."
+    return "Each row stands in one list, once, and rows ascend."
 
 
 def _cut_at_a_row(index, test_patients):
@@ -222,12 +249,14 @@ def split_rows(answer) -> Verdict:
     nested = ("In the nested loops a row is appended once for each test patient: ask once, "
               "`patient in test_patients`")
     return check_function(
-        answer, _split_rows,
-        {"two patients": ([("A", 1), ("B", 1)], ["B"]),
-         "three patients, their slices mixed": (mixed, ["a"]),
-         "names that contain each other": ([("p1", 1), ("p11", 1), ("p1", 2), ("p11", 2)], ["p1"]),
-         "of two such names the longer": ([("p1", 1), ("p11", 1)], ["p11"]),
-         "several test patients": ([(name, n) for name in "abcd" for n in (1, 2, 3)], ["c", "a"])},
+        answer, _split_rows, rule=_judge_rows, probes={
+            "two patients": ([("A", 1), ("B", 1)], ["B"]),
+            "three patients, their slices mixed": (mixed, ["a"]),
+            "names that contain each other":
+                ([("p1", 1), ("p11", 1), ("p1", 2), ("p11", 2)], ["p1"]),
+            "of two such names the longer": ([("p1", 1), ("p11", 1)], ["p11"]),
+            "several test patients":
+                ([(name, n) for name in "abcd" for n in (1, 2, 3)], ["c", "a"])},
         slips={
             "You cut the list at a row: that splits slices, and a patient may stand on both sides.":
                 _cut_at_a_row,
@@ -237,7 +266,12 @@ def split_rows(answer) -> Verdict:
                 {"item": lambda row, pair: pair[1]},
             "You returned names; row numbers are asked for.": {"item": lambda row, pair: pair[0]},
             "You count from 1; rows are counted from 0.": {"item": lambda row, pair: row + 1},
-            "A set has no order; return a list.": {"form": set},
+            "np.where gives a tuple around the rows: take its [0], and .tolist().":
+                {"form": lambda rows: (rows,)},
+            "No row became a test row: compare the patient's name, the first of each pair, with "
+            "the names: `patient in test_patients`.": {"is_test": lambda name, test: False},
+            "Both lists hold the test rows; the training takes those that are `not in`.":
+                lambda index, test: _split_rows(index, test)[1:] * 2,
             "Those are booleans, one for each row; a list of row numbers is asked for: where are "
             "they True?": lambda index, test: tuple([(patient in test) is side
                                                      for patient, _ in index]
@@ -254,6 +288,10 @@ def split_rows(answer) -> Verdict:
                 {"is_test": lambda name, test: any(name in whole for whole in test)},
             f"{nested}.": _each_with_each,
             f"{nested}, whatever the order of the loops.": _patient_by_patient,
+            f"{nested}, in the branch for the training rows, too.":
+                lambda index, test: ([row for row, (patient, _) in enumerate(index)
+                                      if any(patient != name for name in test)],
+                                     _split_rows(index, test)[1]),
             "The test rows are sorted by patient; rows are asked for in ascending order.": _grouped,
             "Those are the test rows alone; return the training rows, too, before them.":
                 lambda index, test: _split_rows(index, test)[1],
@@ -263,63 +301,3 @@ def split_rows(answer) -> Verdict:
                 lambda index, test: sum(_split_rows(index, test), []),
         },
         remark="one line decides whether a score is about new patients")
-
-
-SEQUENCES = {"FLAIR": r"flair", "T1": r"before|without|native|\bpre|^\W*t1w?\W*$",
-             "T1 after contrast agent": r"contrast|after|post|gd|gadolin|t1 ?\+|t1-?(c|ce|gd)\b"}
-
-
-def _tell_apart(letter: str, said: str, shown: str) -> str:
-    """Say by what two sequences are told apart."""
-    if {said, shown} == {"T1", "T1 after contrast agent"}:
-        return ("the two are alike but for what the contrast agent lights up: the great vein in "
-                "the midline, at times the rim of a tumour. Lay the patient's pictures side by "
-                "side")
-    if said == "T1 after contrast agent":
-        return ("grey matter is brighter than white there, and swollen tissue bright. The third "
-                "channel is not always what its place says: compare it with the patient's others")
-    return ("in T1 white matter is brighter than grey, in FLAIR grey than white; swollen tissue is "
-            "bright in FLAIR and dull in T1")
-
-
-@exercise("01")
-def which_sequence(answer, truth: dict[str, str]) -> Verdict:
-    """Check the sequence that each of several pictures shows.
-
-    Args:
-        answer: letter to "T1", "FLAIR" or "T1 after contrast agent"; a copy of FLAIR shows FLAIR.
-        truth: the same, as the lesson drew them.
-    """
-    return check_words(answer, {letter: "FLAIR" if "FLAIR" in name else name
-                                for letter, name in truth.items()}, SEQUENCES, _tell_apart,
-                       remark="told by what is bright, not by the place in the file. A channel "
-                              "that holds another one's copy is found no other way")
-
-
-@exercise("01")
-def name_the_leaks(answer) -> Verdict:
-    """Check what leaks in each of four reports: letter to word."""
-    clues = {"a": "what was drawn at random there, patients or something smaller?",
-             "b": "over whom were mean and standard deviation taken?",
-             "c": "how many scores on the test patients were seen before one was reported?",
-             "d": "who chose there, and how often were the test patients scored?"}
-    return check_words(
-        answer, {"a": "slices", "b": "normalisation", "c": "chosen on test", "d": "none"},
-        {"slices": r"slice", "normalisation": r"normali|z-?score",
-         "chosen on test": r"chos|choos|choice|select|test", "none": r"none|^no\b|nothing"},
-        lambda letter, said, leak: clues[letter],
-        remark="in d nothing about the test patients was known before the one score was taken. It "
-               "is also the lowest: honest numbers often are")
-
-
-@exercise("01")
-def find_the_leak(answer) -> Verdict:
-    """Check which of four reports can be believed for new patients."""
-    return check_choice(answer, right="d", wrong={
-        "a": "neighbouring slices of one patient lie on both sides: the network may remember them",
-        "b": "mean and standard deviation were taken over all patients, so the test patients had a "
-             "say in the training. The smallest leak of the three, but one",
-        "c": "the best of 40 on the test patients: they chose the setting, and the best of many "
-             "tries is partly luck"},
-        remark="nothing about the test patients was known before the one score was taken. It is "
-               "also the lowest: honest numbers often are")

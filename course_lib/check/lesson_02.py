@@ -1,6 +1,7 @@
 """The exercises of lesson 02, U-Net block by block."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
@@ -45,18 +46,20 @@ def _behaviour(make: Callable, in_channels: int, out_channels: int) -> dict:
     block.train()
     _fill(block, image.clone())
     training, evaluating = block.train()(image.clone()), block.eval()(image.clone())
+    if not isinstance(training, torch.Tensor):
+        raise TypeError(f"its forward returns {written(training)}: is there a `return`?")
     return {"the shape of the output": tuple(training.shape),
             "parameters": sum(weight.numel() for weight in block.parameters()),
             "the output while training": training, "the output in eval mode": evaluating}
 
 
 def _instance_block(in_channels, out_channels, *, order="cnacna", norm=nn.InstanceNorm2d,
-                    affine=(True, True), activation=None, slope=0.01, kernel=3, padding=1,
+                    affine=(True, True), slope=(0.01, 0.01), kernel=3, padding=1,
                     bias=(False, False), widens=0):
     """Make a block: c convolution, n norm, a activation; what may be done otherwise are arguments.
     """
     widths = [in_channels] * (1 + widens) + [out_channels] * 2
-    layers, convolutions, norms = [], 0, 0
+    layers, convolutions, norms, slopes = [], 0, 0, iter(slope)
     for letter in order:
         if letter == "c":
             layers.append(nn.Conv2d(*widths[convolutions:convolutions + 2], kernel,
@@ -66,7 +69,7 @@ def _instance_block(in_channels, out_channels, *, order="cnacna", norm=nn.Instan
             layers.append(norm(widths[convolutions], affine=affine[norms]))
             norms += 1
         else:
-            layers.append(activation() if activation else nn.LeakyReLU(slope))
+            layers.append(nn.LeakyReLU(next(slopes)))
     return nn.Sequential(*layers)
 
 
@@ -76,12 +79,22 @@ def _one_norm_twice(in_channels, out_channels):
     return block
 
 
+def _eps_taken_for_affine(in_channels, out_channels):
+    return _instance_block(in_channels, out_channels,
+                           norm=lambda channels, affine: nn.InstanceNorm2d(channels, True))
+
+
 def _one_group(channels, affine):
     return nn.GroupNorm(1, channels, affine=affine)
 
 
 def _with_running_mean(channels, affine):
     return nn.InstanceNorm2d(channels, affine=affine, track_running_stats=True)
+
+
+def _alone(**changed) -> Callable:
+    """Make a slip that is not tried together with others, of which there would be hundreds."""
+    return partial(_instance_block, **changed)
 
 
 @exercise("02")
@@ -95,12 +108,18 @@ def instance_block(answer) -> Verdict:
         "Only the second norm is affine; the first learns no scale and shift.":
             {"affine": (False, True)},
         "That is ReLU: it lets nothing negative through, LeakyReLU a hundredth of it.":
-            {"activation": nn.ReLU},
+            {"slope": (0, 0)},
+        "One activation is ReLU: it lets nothing negative through, LeakyReLU a hundredth of it.":
+            _alone(slope=(0, 0.01)),
+        "One activation is ReLU, the second: it lets nothing negative through.":
+            _alone(slope=(0.01, 0)),
+        "nn.InstanceNorm2d(channels, True) sets eps, its second argument: write affine=True.":
+            _eps_taken_for_affine,
         "That is batch norm: it mixes the images of a batch.": {"norm": nn.BatchNorm2d},
         "One norm for all channels together (layer norm): instance norm takes each channel alone.":
-            {"norm": _one_group},
+            _alone(norm=_one_group),
         "track_running_stats keeps a mean over many images; here each image stands alone.":
-            {"norm": _with_running_mean},
+            _alone(norm=_with_running_mean),
         "Both norms are one and the same layer: make two, each with a scale and shift of its own.":
             _one_norm_twice,
         "The convolutions have a bias; the norm that follows takes it out again: bias=False.":
@@ -108,26 +127,30 @@ def instance_block(answer) -> Verdict:
         "One of the convolutions has a bias; the norm that follows takes it out again.":
             {"bias": (False, True)},
         "The convolutions take pixels off the rim: padding=1 keeps the size.": {"padding": 0},
+        "padding=2 adds pixels to the rim: padding=1 keeps the size of a 3x3 convolution.":
+            _alone(padding=2),
         "The convolutions see one pixel: the kernel is 3x3, with padding=1.":
-            {"kernel": 1, "padding": 0},
-        "The kernel is 5x5; 3x3 is asked for.": {"kernel": 5, "padding": 2},
+            _alone(kernel=1, padding=0),
+        "The kernel is 5x5; 3x3 is asked for.": _alone(kernel=5, padding=2),
         "The first convolution keeps in_channels; it is the one that makes out_channels.":
-            {"widens": 1},
+            _alone(widens=1),
         "The last activation is missing.": {"order": "cnacn"},
         "There is an activation only at the end; the convolutions in a row are one convolution.":
-            {"order": "cncna"},
+            _alone(order="cncna"),
         "There is no activation at all: the block is linear but for the norm.":
-            {"order": "cncn"},
-        "The second norm is missing.": {"order": "cnaca"},
-        "The first norm is missing.": {"order": "cacna"},
-        "The norm stands before the convolution; here it comes after.": {"order": "ncanca"},
+            _alone(order="cncn"),
+        "The second norm is missing.": _alone(order="cnaca"),
+        "The first norm is missing.": _alone(order="cacna"),
+        "The norm stands before the convolution; here it comes after.": _alone(order="ncanca"),
         "The activation stands before the norm; the order is convolution, norm, activation.":
-            {"order": "cancan"},
-        "That is one convolution; the block has two.": {"order": "cna"},
-        "There is no norm.": {"order": "caca"},
+            _alone(order="cancan"),
+        "That is one convolution; the block has two.": _alone(order="cna"),
+        "There is no norm.": _alone(order="caca"),
     }
     for slope in (0.1, 0.2, 0.3, 0.001):
-        slips[f"The slope of LeakyReLU is 0.01, yours is {slope:g}."] = {"slope": slope}
+        slips[f"The slope of LeakyReLU is 0.01, yours is {slope:g}."] = {"slope": (slope, slope)}
+        slips[f"One slope of LeakyReLU is 0.01, the other {slope:g}."] = _alone(slope=(slope, 0.01))
+        slips[f"One slope of LeakyReLU is 0.01, the last {slope:g}."] = _alone(slope=(0.01, slope))
     return check_function(
         answer, _instance_block,
         {"2 to 4 channels": (2, 4), "3 to 3 channels": (3, 3), "6 to 2 channels": (6, 2)},
@@ -173,9 +196,9 @@ def crop_and_join(answer) -> Verdict:
     return check_function(
         answer, _crop_and_join,
         {"one pixel and 3x3": (numbers(1, 1, 1, 0, 1), numbers(1, 3, 3, 1, 1)),
+         "nothing to crop": (numbers(3, 4, 6, 0), numbers(3, 4, 6, 1000)),
          "4x4 and 8x8, one channel each": (numbers(1, 4, 4, 0), numbers(1, 8, 8, 1000)),
-         "two channels, 6x4 and 10x12": (numbers(2, 6, 4, 0), numbers(2, 10, 12, 1000)),
-         "nothing to crop": (numbers(3, 4, 6, 0), numbers(3, 4, 6, 1000))},
+         "two channels, 6x4 and 10x12": (numbers(2, 6, 4, 0), numbers(2, 10, 12, 1000))},
         slips={
             "You cropped at the upper left corner: the skip's middle lies above the decoder.":
                 {"crop": lambda decoder, skip: _cut(decoder, skip, 0, 0)},
@@ -212,6 +235,8 @@ def crop_and_join(answer) -> Verdict:
                 {"join": lambda decoder, skip: torch.cat([decoder, skip], dim=3)},
             "You added, as a fully convolutional network does; put the channels side by side.":
                 {"join": torch.add},
+            "torch.stack makes a new axis; torch.cat joins along one that is there.":
+                {"join": lambda decoder, skip: torch.stack([decoder, skip], dim=1)},
             "You returned both in a tuple; torch.cat makes one tensor of them.":
                 lambda decoder, skip: (decoder, _centre(decoder, skip)),
         },

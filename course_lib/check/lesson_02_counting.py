@@ -7,17 +7,20 @@ from course_lib.check.record import exercise
 
 
 def _valid_side(side: int, levels: int, *, block: int = 4, deepest: int = 4, up: int = 4,
-                parity: str = "before", floor: float = 0, doubled: int = 2,
+                parity: str = "before", floor: float = 0, doubled: int = 2, late: bool = False,
                 halve: Callable = lambda side: side // 2) -> int:
-    """Compute the output's side; a block takes pixels off on the way down, at the bottom, up."""
-    if parity == "first" and side % 2:
+    """Compute the output's side; a block takes pixels off on the way down, at the bottom, up.
+
+    `parity` says where an odd side is refused; `late` takes a block's pixels off after halving.
+    """
+    if "image" in parity and side % 2 or "divisible" in parity and side % 2 ** levels:
         return 0
     for _ in range(levels):
-        side -= block
-        if parity == "before" and side % 2:
+        side -= 0 if late else block
+        if "before" in parity and side % 2:
             return 0
-        side = halve(side)
-        if parity == "after" and side % 2:
+        side = halve(side) - (block if late else 0)
+        if "after" in parity and side % 2:
             return 0
     side -= deepest
     for _ in range(levels):
@@ -25,16 +28,21 @@ def _valid_side(side: int, levels: int, *, block: int = 4, deepest: int = 4, up:
     return max(side, floor)
 
 
+def _works_or_zero(value, side, levels) -> str:
+    """Rule for sides: a number of pixels, 0 where the size does not work."""
+    is_side = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+    return "" if is_side else "Where the size does not work, return 0."
+
+
 @exercise("02")
 def valid_side(answer) -> Verdict:
     """Check the output's side with valid padding, 0 where it does not work."""
     nowhere = -float("inf")
     return check_function(
-        answer, _valid_side,
-        {"572, four levels": (572, 4), "188, four levels": (188, 4), "570, four levels": (570, 4),
-         "172, four levels": (172, 4), "576, four levels": (576, 4), "580, four levels": (580, 4),
-         "46, one level": (46, 1), "140, two levels": (140, 2), "44, one level": (44, 1),
-         "45, one level": (45, 1), "10, one level": (10, 1), "92, three levels": (92, 3)},
+        answer, _valid_side, rule=_works_or_zero, probes={
+            f"{side} pixels, {levels} levels": (side, levels) for side, levels in (
+                (572, 4), (188, 4), (570, 4), (172, 4), (576, 4), (580, 4), (46, 1), (140, 2),
+                (44, 1), (45, 1), (10, 1), (92, 3), (184, 3))},
         slips={
             "That is same padding: every valid 3x3 convolution takes one pixel off each border.":
                 lambda side, levels: side,
@@ -52,7 +60,16 @@ def valid_side(answer) -> Verdict:
             "You test whether a side is odd after halving it; an odd one is lost before.":
                 {"parity": "after"},
             "You test only whether the image's side is odd; ask before each pooling.":
-                {"parity": "first"},
+                {"parity": "image"},
+            "A side may be odd after the last pooling, in the bottleneck: it is halved no more. "
+            "Ask before each pooling.": {"parity": "before, after"},
+            "The image's side need not be divisible by 2^levels: 4 pixels go off before each "
+            "pooling.": {"parity": "divisible"},
+            "A block stands before each pooling: take 4 off first, then halve.": {"late": True},
+            "On the way up double first, then take 4 off.": {"up": 8},
+            "A block of the decoder has two convolutions: it takes 4 off, not 2.": {"up": 2},
+            "The levels do not take off 46 each: a pixel further down is worth more.":
+                lambda side, levels: max(side - 46 * levels, 0),
             "You round up where a side is odd; return 0 there.":
                 {"parity": "", "halve": lambda side: -(-side // 2)},
             "That is right for sides that work; return 0 where a side is odd before a pooling.":
@@ -125,6 +142,15 @@ def parameters_by_hand(answer) -> Verdict:
             "The second convolution of a block takes in what the first puts out.": {"again": True},
             "That counts three input channels always; in_channels says how many.":
                 lambda inputs, outputs, f: _parameters_by_hand(3, outputs, f),
+            "The decoder's norms are missing: each block has two.":
+                lambda inputs, outputs, f: _parameters_by_hand(inputs, outputs, f) - 60 * f,
+            "The head is a 1x1 convolution, not 3x3.":
+                lambda inputs, outputs, f: _parameters_by_hand(inputs, outputs, f)
+                + 8 * f * outputs,
+            "Those are millions; the number itself is asked for.":
+                lambda *arguments: _parameters_by_hand(*arguments) / 1e6,
+            "Those are bytes; parameters are asked for.":
+                lambda *arguments: _parameters_by_hand(*arguments) * 4,
             "That counts one output channel always; out_channels says how many.":
                 lambda inputs, outputs, f: _parameters_by_hand(inputs, 1, f),
             "That is the number for 3 channels, one output and 32 features, whatever is asked.":
@@ -177,6 +203,11 @@ def training_memory(answer) -> Verdict:
             "The kept outputs are missing, the largest part.": {"twice": 0},
             "You multiplied outputs and weights; both are kept, so their numbers add up.":
                 lambda outputs, parameters, moments: 4 * outputs * parameters * (2 + moments) / 1e6,
+            "Each weight has 2 + moments numbers, not 2 * moments.":
+                lambda outputs, parameters, moments:
+                    4 * (outputs + 2 * moments * parameters) / 1e6,
+            "You rounded, or divided by `//`; return the number as it is.":
+                lambda *arguments: _training_memory(*arguments) // 1,
             "The outputs are counted once, not once for each number that a weight has.":
                 lambda outputs, parameters, moments:
                     4 * (outputs + parameters) * (2 + moments) / 1e6,

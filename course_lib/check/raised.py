@@ -18,8 +18,17 @@ SENTENCES = {
         "a norm made for {1} channels got {0}",
     r"(?i)expected 3D \(unbatched\) or 4D.* size: \[(.*)\]":
         "a 2D layer takes (B, C, H, W), and got a tensor of shape ({0})",
-    r"(?i)expected (?:3D or )?4D input \(got (\d)D input\)":
-        "a 2D layer takes the 4 axes (B, C, H, W), and got {0}",
+    r"(?i)expected ([\dD or]+) input \(got (\d)D input\)":
+        "a layer for {0} got {1} axes: nn.…2d takes (B, C, H, W)",
+    r"Given normalized_shape":
+        "nn.LayerNorm looks at the last axes, of any channel: nn.InstanceNorm2d takes each channel "
+        "of each image alone",
+    r"before Module\.__init__\(\) call":
+        "super().__init__() is missing: it comes first in __init__",
+    r"Expected size 0 but|but got size 0":
+        "torch.cat got a tensor that is empty: a slice [a:-b] holds nothing where b is 0 or the "
+        "map is small. Write start:start + length",
+    r"slice indices must be integers": "a slice takes whole numbers: halve with `//`",
     r"Sizes of tensors must match except in dimension (\d+)\. Expected size (\d+) but got size "
     r"(\d+)":
         "torch.cat along axis {0} needs all other axes alike, and one is {1} here and {2} there",
@@ -55,10 +64,10 @@ SENTENCES = {
         ".all(), and &, |, ~ between masks",
     r"[Bb]oolean subtract|two bool tensors|Negation":
         "masks of True and False cannot be subtracted: `~mask` is the opposite, `&` the overlap",
-    r"takes (\d+) positional arguments? but (\d+) were given":
-        "it was called with {1} values and takes {0}: keep the stub's first line",
-    r"missing \d+ required positional argument":
-        "it takes more values than the call gives: keep the stub's first line",
+    r"(\w+)>?\(\) takes (\d+) positional arguments? but (\d+) were given":
+        "{0} was called with {2} values and takes {1}",
+    r"([\w.]+)>?\(\) missing \d+ required positional arguments?: (.*)":
+        "{0} was called without {1}",
     r"^name '(\w+)' is not defined":
         "{0} is not known here: is it spelt so, and have the cells above been run?",
     r"'numpy\.ndarray' object has no attribute '(\w+)'":
