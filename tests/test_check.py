@@ -187,6 +187,22 @@ def test_a_slip_is_not_named_for_a_single_number_that_agrees_by_chance():
     assert given.solved is False and "Zero!" not in given.text
 
 
+def test_warnings_of_an_answer_are_not_shown():
+    def divide(values):
+        return np.float64(0) / np.float64(0) + values * 2
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "there is NaN" in verdict(divide).text
+
+
+def test_a_long_verdict_is_shown_in_several_lines():
+    shown = repr(core.Verdict(False, "a word or two " * 20 + "`x-y`"))
+    assert shown.startswith("✗ a word") and max(map(len, shown.splitlines())) <= 88
+    assert all(line.startswith("  ") for line in shown.splitlines()[1:])
+    assert len(repr(core.Verdict(True, "x" * 200)).splitlines()) < 3        # no word is broken
+
+
 def test_an_answer_does_not_move_the_generator_of_the_notebook():
     torch.manual_seed(0)
     expected = torch.rand(1)

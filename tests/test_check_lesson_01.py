@@ -393,7 +393,6 @@ def test_right_answers_pass_however_they_are_written(name, answer):
 
 
 @pytest.mark.parametrize(("name", "answer", "says"), listed(WRONG))
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_wrong_answers_are_refused_with_their_cause(name, answer, says):
     verdict = ask(name, answer)
     assert verdict.solved is False and says in verdict.text, verdict

@@ -137,13 +137,31 @@ def twice(model, image, target, loss_fn, optimizer):
     return five_lines(model, image, target, loss_fn, optimizer)
 
 
-def logits_returned(model, image, target, loss_fn, optimizer):
+def logits_returned(model, image, target, loss_fn, optimizer, both=False):
     logits = model(image)
     loss = loss_fn(logits, target)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    return logits
+    return (logits, loss) if both else logits
+
+
+def eval_afterwards(model, *others):
+    loss = five_lines(model, *others)
+    model.eval()
+    return loss
+
+
+def own_optimizer(model, image, target, loss_fn, optimizer):
+    return five_lines(model, image, target, loss_fn, torch.optim.SGD(model.parameters(), lr=0.1))
+
+
+def through_forward(model, image, target, loss_fn, optimizer):
+    optimizer.zero_grad()
+    loss = loss_fn(model.forward(image), target)
+    loss.backward()
+    optimizer.step()
+    return loss.data
 
 
 def without_gradient(model, image, target, loss_fn, optimizer):
@@ -246,7 +264,8 @@ def one_each(probabilities, targets, candidates):
 
 RIGHT = {
     "dsc_of_patient": [by_sets, by_loop, by_torch, by_counts, by_iou, metrics.dsc],
-    "training_step": [five_lines, zero_first, zero_last, zero_the_model, by_the_library],
+    "training_step": [five_lines, zero_first, zero_last, zero_the_model, through_forward,
+                      by_the_library],
     "best_threshold": [threshold_by_loop, threshold_by_argmax, threshold_by_max, threshold_by_dict,
                        threshold_by_torch]}
 
@@ -283,7 +302,18 @@ WRONG = {
         (but(lambda score: round(score, 3)), "rounded to three decimals"),
         (lambda p, t: 2 * (p & t).sum() // (p.sum() + t.sum()) if p.any() or t.any() else np.nan,
          "`//`"),
-        (in_uint8, "uint8 counts up to 255"),
+        (in_uint8, "uint8 counts up to 255, then begins again"),
+        (lambda p, t: np.dot(p.ravel(), t.ravel()) * 2 / max(1, p.sum() + t.sum())
+         if p.any() or t.any() else np.nan, "and twice the overlap is more"),
+        (lambda p, t: 2 * (p | t).sum() / (p.sum() + t.sum()), "where either is 1"),
+        (lambda p, t: ratio(2 * (p & t).sum(), p.sum() * t.sum()), "You multiplied the two areas"),
+        (lambda p, t: 2 * (p & t).sum() / p.sum() + t.sum(), "Brackets are missing"),
+        (lambda p, t: 2 * (p & t).sum((1, 2)) / (p.sum((1, 2)) + t.sum((1, 2))),
+         "is a .sum() or .mean() missing? That is one score for each slice"),
+        (lambda p, t: metrics.dsc(p, t) if p.any() or t.any() else None,
+         'it returned None: is there a `return`? A number is asked for; NaN is float("nan").'),
+        (lambda p, t: metrics.dsc(p, t) if p.any() or t.any() else "NaN", 'NaN is float("nan").'),
+        (lambda p, t: 2 * sum(p & t) / (sum(p) + sum(t)), "is a .sum() or .mean() missing?"),
         (lambda p, t: 100 * ratio((p & t).sum(), (p | t).sum()), "Two things at once. That is IoU"),
         (lambda p, t: 1 - smoothed(p, t, 1), "Two things at once. You added 1"),
         (lambda p, t: 2 * int((p & t).sum()) / (int(p.sum()) + int(t.sum())),
@@ -314,6 +344,13 @@ WRONG = {
         (step(own=losses.BCEDice()), "a loss of your own"),
         (loss_afterwards, "the loss after the step"), (twice, "called twice"),
         (logits_returned, "You returned the logits"),
+        (lambda *a: logits_returned(*a, both=True), "You returned logits and loss"),
+        (step(give=lambda loss: (loss.detach(), loss)), "the loss of the first step"),
+        (step(given=lambda logits, target: (logits, target / 255)), "divided it by 255"),
+        (eval_afterwards, "model.eval() is left on"),
+        (lambda *a: five_lines(*a) * 0 + five_lines(*a), "yours takes two"),
+        (own_optimizer, "expected 2, yours has 0. In each step optimizer.step() runs once."),
+        (lambda m, i, t, f, o: f(m, t), "a Sequential came where a tensor is taken"),
         (step("backward step", given=lambda logits, target: (torch.sigmoid(logits), target)),
          "Two things at once. optimizer.zero_grad() is missing"),
         (step("zero_grad backward", give=lambda loss: loss), "Two things at once. optimizer.st"),
@@ -332,6 +369,7 @@ WRONG = {
         (by_slice(np.nan, np.nanmean), "over slices, empty ones left out"),
         (by_slice(1.0, np.mean), "over slices, empty ones counting as 1"),
         (by_slice(0.0, np.mean), "over slices, empty ones counting as 0"),
+        (by_slice(np.nan, np.mean), "over slices, and empty ones are NaN"),
         (last_best, "Compare with `>`, not `>=`"),
         (lambda p, t, c: max(scores_of(p, t, c)), "You returned the DSC"),
         (lambda p, t, c: int(np.argmax(scores_of(p, t, c))), "You returned the position"),
@@ -354,7 +392,7 @@ WRONG = {
                                         for v in c])), "Two things at once. You pooled the pixels"),
         (lambda p, t, c: 0.4321, "A threshold is one of the candidates."),
         (lambda p, t, c: metrics.dsc(p[0], t[0]), "metrics.dsc: dsc takes masks of 0 and 1"),
-        (lambda p, t, c: p > 0.5, "not supported between"),
+        (lambda p, t, c: p > 0.5, "a list cannot be compared with a number"),
         (lambda p, t, c: np.stack(p).mean(), "three patients"),
         (lambda p, t, c: None, "is there a `return`?")]}
 
@@ -376,14 +414,12 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize(("name", "answer"), listed(RIGHT))
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_right_answers_pass_however_they_are_written(name, answer):
     verdict = ask(name, answer)
     assert verdict.solved, verdict
 
 
 @pytest.mark.parametrize(("name", "answer", "says"), listed(WRONG))
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_wrong_answers_are_refused_with_their_cause(name, answer, says):
     verdict = ask(name, answer)
     assert verdict.solved is False and says in verdict.text, verdict
@@ -399,7 +435,6 @@ def test_what_no_slip_explains_gets_no_diagnosis(name, answer):
 
 
 @pytest.mark.parametrize("name", CODING)
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_each_slip_is_named_for_what_it_does(name):
     for sentence, slip in parts_of(name)["slips"].items():
         verdict = ask(name, slip)

@@ -23,7 +23,7 @@ def difference(answer, expected, tolerance: float = 1e-4) -> str | None:
         return _difference_of_arrays(answer, expected, tolerance)
     if isinstance(expected, list | tuple):
         return _difference_of_lists(answer, expected, tolerance)
-    answer = _single(answer)
+    answer = single(answer)
     if isinstance(expected, bool | str):
         return None if agree(answer, expected) else _beside(answer, expected)
     return _difference_of_numbers(answer, expected, tolerance)
@@ -33,7 +33,7 @@ def _beside(answer, expected) -> str:
     return f"expected {written(expected)}, you returned {written(answer)}"
 
 
-def _single(value):
+def single(value):
     """Turn what numpy or torch wrap around one value into that value."""
     return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
@@ -45,7 +45,8 @@ def _difference_of_numbers(answer, expected: float, tolerance: float) -> str | N
     except Exception:              # whatever a strange object raises
         value = None
     if value is None:
-        return f"expected a number, you returned {written(answer)}"
+        lacks = ": is a .sum() or .mean() missing?" if getattr(answer, "ndim", 0) else ""
+        return f"expected a number, you returned {written(answer)}{lacks}"
     same = np.isclose(value, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
     return None if same else f"expected {number(expected)}, you returned {number(value)}"
 
@@ -70,7 +71,7 @@ def _difference_of_lists(answer, expected: list | tuple, tolerance: float) -> st
         return f"a {kind} is asked for, you returned a {type(answer).__name__}: list(…) makes one"
     if not isinstance(answer, list | tuple):
         return f"expected a {kind} of {len(expected)} values, you returned {written(answer)}"
-    if any(isinstance(_single(value), bool) for value in answer) and not any(
+    if any(isinstance(single(value), bool) for value in answer) and not any(
             isinstance(value, bool) for value in expected):
         return "numbers are asked for, you returned booleans"
     problem = next((problem for pair in zip(answer, expected, strict=False)
@@ -171,7 +172,7 @@ def written(value, length: int = 60) -> str:
 
 def _items(value) -> str:
     """Write a value as Python would be typed: arrays as lists, floats with four digits."""
-    value = value.tolist() if isinstance(value, torch.Tensor | np.ndarray) else _single(value)
+    value = value.tolist() if isinstance(value, torch.Tensor | np.ndarray) else single(value)
     if isinstance(value, list):
         return f"[{', '.join(map(_items, value))}]"
     if isinstance(value, tuple):

@@ -12,15 +12,16 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations
+from textwrap import fill
 from types import FunctionType
 
 import numpy as np
 import torch
 
-from course_lib.check.comparing import agree, call, difference, written
+from course_lib.check.comparing import agree, call, difference, single, written
 from course_lib.check.raised import in_words
 
 SECONDS = 10           # an answer may take, for all its probes
@@ -30,7 +31,7 @@ OPEN = "not attempted yet"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a checker says of an answer, in one line.
+    """What a checker says of an answer.
 
     Attributes:
         solved: True, False, or None where it was not attempted.
@@ -43,7 +44,8 @@ class Verdict:
     right: Callable | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
-        return f"{MARKS[self.solved]} {self.text}"
+        return fill(f"{MARKS[self.solved]} {self.text}", 88, subsequent_indent="  ",
+                    break_long_words=False, break_on_hyphens=False)
 
 
 def is_open(answer) -> bool:
@@ -75,6 +77,14 @@ def _all_open(value) -> bool:
 
 
 @contextmanager
+def _quietly() -> Iterator[None]:
+    """Let a function run without showing its warnings, or moving the notebook's generator."""
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
     """Raise TimeoutError after so many seconds, where the system can do that."""
     if (not hasattr(signal, "setitimer")
@@ -101,7 +111,8 @@ def _return(function: Callable, *arguments):
 
 def share(value, *_) -> str:
     """Rule for scores: a share lies in 0 … 1."""
-    outside = isinstance(value, int | float) and not (np.isnan(value) or 0 <= value <= 1)
+    value = single(value)
+    outside = isinstance(value, int | float) and (value < 0 or value > 1)
     return "A share lies in 0 … 1." if outside else ""
 
 
@@ -127,9 +138,24 @@ def check_function(answer: Callable, right: Callable, probes: dict[str, tuple],
         return Verdict(False, f"hand in the function itself, not a value: this is "
                               f"{written(answer)}", right)
     seen, verdict = _call(answer, probes, observe)
-    if verdict is None:
-        verdict = _judge(answer, right, probes, seen, slips, remark, tolerance, observe, rule)
-    return Verdict(verdict.solved, verdict.text, right)
+    if verdict is not None:
+        return replace(verdict, right=right)
+    expect = partial(_expect, observe, probes)
+    try:
+        problems = [difference(value, wanted, tolerance)
+                    for value, wanted in zip(seen, expect(right), strict=True)]
+    except Exception as error:                    # a sparse tensor, or something stranger
+        return Verdict(False, f"what you returned cannot be compared ({type(error).__name__})",
+                       right)
+    if not any(problems):
+        return Verdict(True, remark, right)
+    first = next(number for number, problem in enumerate(problems) if problem)
+    words, arguments = list(probes.items())[first]
+    hint = (_name_slips(seen, right, slips, expect, tolerance)
+            or (rule(seen[first], *arguments) if rule else ""))
+    end = "" if problems[first].endswith("?") else "."
+    return Verdict(False, f"{call(answer, arguments) or words}: {problems[first]}{end} "
+                          f"{hint}".rstrip(), right)
 
 
 def _call(answer: Callable, probes: dict[str, tuple],
@@ -137,7 +163,7 @@ def _call(answer: Callable, probes: dict[str, tuple],
     """Observe a student's function with all probes: what was seen, and a verdict if it fails."""
     seen, where = [], ""
     try:
-        with _time_limit(SECONDS), torch.random.fork_rng(devices=[]):
+        with _time_limit(SECONDS), _quietly():
             for words, arguments in probes.items():
                 given, where = copy.deepcopy(arguments), call(answer, arguments) or words
                 seen.append(observe(answer, *given))
@@ -163,38 +189,21 @@ def _is_unchanged(given, argument) -> bool:
     return not held or agree(given, argument, 0)
 
 
-def _judge(answer: Callable, right: Callable, probes: dict[str, tuple], seen: list, slips: dict,
-           remark: str, tolerance: float, observe: Callable, rule: Callable | None) -> Verdict:
-    """Compare what was seen with what is right; name the slip, or the rule that is broken."""
-    for (words, arguments), value in zip(probes.items(), seen, strict=True):
-        try:
-            problem = difference(value, _expect(observe, right, arguments), tolerance)
-        except Exception as error:                # a sparse tensor, or something stranger
-            return Verdict(False, "what you returned cannot be compared "
-                                  f"({type(error).__name__})")
-        if problem:
-            hint = (_name_slips(right, probes, seen, slips, tolerance, observe)
-                    or (rule(value, *arguments) if rule else ""))
-            end = "" if problem.endswith("?") else "."
-            return Verdict(False, f"{call(answer, arguments) or words}: {problem}{end} "
-                                  f"{hint}".rstrip())
-    return Verdict(True, remark)
+def _expect(observe: Callable, probes: dict[str, tuple], function: Callable) -> Iterator:
+    """Observe a function of ours with one probe after the other."""
+    for arguments in probes.values():
+        with _quietly():
+            seen = observe(function, *copy.deepcopy(arguments))
+        yield seen
 
 
-def _expect(observe: Callable, function: Callable, arguments: tuple):
-    """Observe a function of ours; neither warnings nor the generator's state are left behind."""
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore")
-        return observe(function, *copy.deepcopy(arguments))
-
-
-def _name_slips(right: Callable, probes: dict[str, tuple], seen: list, slips: dict,
-                tolerance: float, observe: Callable) -> str:
+def _name_slips(seen: list, right: Callable, slips: dict, expect: Callable,
+                tolerance: float) -> str:
     """Name the slip, or the two slips, that give for every probe what was seen; "" for none."""
     def explains(slip: Callable) -> bool:
         try:
-            return all(agree(value, _expect(observe, slip, arguments), tolerance)
-                       for arguments, value in zip(probes.values(), seen, strict=True))
+            return all(agree(value, given, tolerance)
+                       for value, given in zip(seen, expect(slip), strict=True))
         except Exception:                         # a slip may fail where the answer does not
             return False
 

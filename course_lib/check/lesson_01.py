@@ -251,6 +251,7 @@ def split_rows(answer) -> Verdict:
     return check_function(
         answer, _split_rows, rule=_judge_rows, probes={
             "two patients": ([("A", 1), ("B", 1)], ["B"]),
+            "three patients": ([("A", 1), ("B", 1), ("C", 1)], ["C", "A"]),
             "three patients, their slices mixed": (mixed, ["a"]),
             "names that contain each other":
                 ([("p1", 1), ("p11", 1), ("p1", 2), ("p11", 2)], ["p1"]),

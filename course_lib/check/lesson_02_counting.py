@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from course_lib.check.comparing import single
 from course_lib.check.core import Verdict, check_function
 from course_lib.check.record import exercise
 
@@ -30,6 +31,7 @@ def _valid_side(side: int, levels: int, *, block: int = 4, deepest: int = 4, up:
 
 def _works_or_zero(value, side, levels) -> str:
     """Rule for sides: a number of pixels, 0 where the size does not work."""
+    value = single(value)
     is_side = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
     return "" if is_side else "Where the size does not work, return 0."
 

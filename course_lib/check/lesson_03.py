@@ -3,6 +3,7 @@
 import numpy as np
 
 from course_lib.check.choosing import check_choice
+from course_lib.check.comparing import single
 from course_lib.check.core import Verdict, check_function, share
 from course_lib.check.record import exercise
 from course_lib.metrics import dsc, iou
@@ -58,14 +59,21 @@ def _dsc_of_patient(prediction, target, *, over=None, finish=float, **formula):
 
 def _small_counts(prediction, target):
     """Count the overlap in uint8, which begins again at 0 after 255."""
-    return int(np.dot(prediction.astype(np.uint8).ravel(), target.astype(np.uint8).ravel()))
+    return int(_both(prediction, target)) % 256
+
+
+def _is_score(value, *_) -> str:
+    """Rule for scores: a share, or NaN."""
+    if value is None or isinstance(value, str):
+        return 'A number is asked for; NaN is float("nan").'
+    return share(value)
 
 
 @exercise("03")
 def dsc_of_patient(answer) -> Verdict:
     """Check the DSC of a whole patient."""
     return check_function(
-        answer, _dsc_of_patient, _pairs(), rule=share,
+        answer, _dsc_of_patient, _pairs(), rule=_is_score,
         slips={
             "That is IoU: it divides by the union, where the DSC divides twice the overlap by the "
             "sum of both areas.": {"factor": 1, "size": _union},
@@ -76,6 +84,11 @@ def dsc_of_patient(answer) -> Verdict:
                 lambda p, t: float((p == t).mean()),
             "You counted where both are equal, background included; overlap is where both are 1.":
                 {"overlap": lambda p, t: (p == t).sum()},
+            "You counted where either is 1; overlap is where both are 1.": {"overlap": _union},
+            "You multiplied the two areas; they are added.":
+                {"size": lambda p, t: p.sum() * t.sum()},
+            "Brackets are missing around the sum of both areas: `/` is computed before `+`.":
+                lambda p, t: 2 * (p & t).sum() / p.sum() + t.sum(),
             "You divided by all pixels; only those inside the two masks count.":
                 {"size": lambda p, t: p.size + t.size},
             "That is precision: the overlap divided by the prediction alone.":
@@ -92,6 +105,8 @@ def dsc_of_patient(answer) -> Verdict:
                 {"over": np.nanmean},
             "That is a mean over the slices with tumour: sum over the whole patient.":
                 {"over": np.nanmean, "no_target": NAN},
+            "That is one score for each slice; sum over the whole patient.":
+                {"over": np.asarray, "finish": np.asarray},
             "Only the first slice is counted; sum over all of them.":
                 {"over": lambda scores: scores[0]},
             "Where both are empty there is nothing to measure: NaN, not 1.": {"none": 1.0},
@@ -113,6 +128,8 @@ def dsc_of_patient(answer) -> Verdict:
             "`//` cuts the decimals off: divide by `/`.": {"finish": lambda value: value // 1},
             "uint8 counts up to 255, then begins again at 0: sum into an int, or make the masks "
             "bool.": {"overlap": _small_counts},
+            "uint8 counts up to 255, and twice the overlap is more: sum into an int, or make the "
+            "masks bool.": {"overlap": lambda p, t: 2 * int(_both(p, t)) % 256 / 2},
         },
         remark="the same formula gives 0.65 or 0 for the same prediction, depending on whether it "
                "is taken per slice or per patient")
@@ -177,8 +194,9 @@ def _mean_of_bests(probabilities, targets, candidates):
 
 def _is_candidate(value, probabilities, targets, candidates) -> str:
     """Rule: what is returned is one of the candidates."""
-    known = isinstance(value, int | float) and not np.isclose(value, candidates).any()
-    return "A threshold is one of the candidates." if known else ""
+    value = single(value)
+    unknown = isinstance(value, int | float) and not np.isclose(value, candidates).any()
+    return "A threshold is one of the candidates." if unknown else ""
 
 
 @exercise("03")
@@ -191,6 +209,8 @@ def best_threshold(answer) -> Verdict:
             "patient, then average.": {"group": _pooled},
             "You averaged over slices, empty ones left out: score each patient as a whole.":
                 {"group": _sliced, "over": np.nanmean},
+            "You averaged over slices, and empty ones are NaN: score each patient as a whole.":
+                {"group": _sliced},
             "You averaged over slices, empty ones counting as 1: score each patient as a whole.":
                 {"group": _sliced, "score": lambda p, t: dsc(p, t, empty=1.0)},
             "You averaged over slices, empty ones counting as 0: score each patient as a whole.":

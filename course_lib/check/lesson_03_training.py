@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
@@ -24,7 +25,7 @@ def _two_steps(step: Callable, loss_fn: nn.Module, optimizer: Callable) -> dict:
     model = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(),
                           nn.Conv2d(3, 1, 1))
     optimizer, ran = optimizer(model.parameters(), lr=0.1), Counter()
-    model.register_forward_hook(lambda *_: ran.update(["forward"]))
+    model[0].register_forward_hook(lambda *_: ran.update(["forward"]))
     model[0].bias.register_hook(lambda _: ran.update(["backward"]))
     optimizer.register_step_post_hook(lambda *_: ran.update(["step"]))
     returned, weights = [], []
@@ -76,11 +77,29 @@ def _network_twice(model, image, target, loss_fn, optimizer):
     return _training_step(model, image, target, loss_fn, optimizer)
 
 
-def _logits_returned(model, image, target, loss_fn, optimizer):
+def _with_logits(model, image, target, loss_fn, optimizer, give):
     kept = []
-    _step_by_hand(model, image, target, loss_fn, optimizer,
-                  squash=lambda logits: kept.append(logits) or logits)
-    return kept[0]
+    loss = _step_by_hand(model, image, target, loss_fn, optimizer,
+                         squash=lambda logits: kept.append(logits) or logits)
+    return give(kept[0], loss)
+
+
+def _left_in_eval_mode(model, *others):
+    loss = _step_by_hand(model, *others, mode=model.training)
+    model.eval()
+    return loss
+
+
+def _two_at_once(*arguments):
+    _training_step(*arguments)
+    return _training_step(*arguments)
+
+
+def _what_never_ran(seen, *_) -> str:
+    """Rule for a step: everything that is handed in is used, once."""
+    ran = list(seen.items())[:3]
+    return next((f"In each step {what.split(' in two')[0].split(' of ')[1]} runs once."
+                 for what, times in ran if times != 2), "")
 
 
 @exercise("03")
@@ -115,9 +134,17 @@ def training_step(answer) -> Verdict:
                 _loss_afterwards,
             "The network is called twice: once is enough, and its norm counts each batch twice.":
                 _network_twice,
-            "You returned the logits; the loss is asked for.": _logits_returned,
+            "You returned the logits; the loss is asked for.":
+                partial(_with_logits, give=lambda logits, loss: logits),
+            "You returned logits and loss; the loss alone is asked for.":
+                partial(_with_logits, give=lambda logits, loss: (logits, loss)),
+            "The target is 0 and 1 already; you divided it by 255.":
+                lambda model, image, target, *others: _training_step(
+                    model, image, target / 255, *others),
+            "model.eval() is left on: the next step trains in eval mode.": _left_in_eval_mode,
+            "One call takes one step; yours takes two.": _two_at_once,
         },
-        observe=_two_steps,
+        observe=_two_steps, rule=_what_never_ran,
         remark="the same weights as train.training_step after two steps. What fit adds around "
                "these five lines: precision, clipping, schedule, checkpoints")
 

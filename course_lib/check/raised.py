@@ -3,6 +3,9 @@
 import linecache
 import re
 import traceback
+from textwrap import shorten
+
+LONGEST = 90           # characters of a line that is named
 
 # Pattern of a message to a sentence that takes the pattern's groups.
 SENTENCES = {
@@ -70,13 +73,19 @@ SENTENCES = {
         "{0} was called without {1}",
     r"^name '(\w+)' is not defined":
         "{0} is not known here: is it spelt so, and have the cells above been run?",
+    r"'(?:float|int)' object has no attribute 'backward'":
+        "a plain number has no .backward(): take .item() of what you return, not before",
+    r"'(\w+)' object has no attribute 'shape'":
+        "a {0} came where a tensor is taken: was something not called, such as model(image)?",
+    r"'[<>]=?' not supported between instances of 'list'":
+        "a list cannot be compared with a number: take its parts one by one",
     r"'numpy\.ndarray' object has no attribute '(\w+)'":
         "what comes in is a numpy array, which has no .{0}",
     r"'Tensor' object has no attribute '(\w+)'":
         "what comes in is a torch tensor, which has no .{0}",
     r"must be Tensor, not numpy\.ndarray|but got numpy\.ndarray":
         "torch takes tensors, and got a numpy array: torch.from_numpy makes one of it",
-    r"only 0-dimensional arrays|only one element tensors":
+    r"only (?:0-dimensional|length-1|size-1) arrays|only one element tensors|converted to Scalar":
         "float(…) takes one number, and got an array: a .mean() or .sum() may be missing",
     r"axis (\d+) is out of bounds for array of dimension (\d+)":
         "there is no axis {0}: the array has {1}, counted from 0",
@@ -104,7 +113,7 @@ def in_words(error: BaseException, function) -> str:
 def _line_of(error: BaseException, function) -> str:
     """Find the last line of the function's file on the way to the error; "" for none."""
     file = getattr(getattr(function, "__code__", None), "co_filename", None)
-    lines = [linecache.getline(file, number).strip()
+    lines = [shorten(linecache.getline(file, number), LONGEST, placeholder=" …")
              for frame, number in traceback.walk_tb(error.__traceback__)
              if frame.f_code.co_filename == file]
     return lines[-1] if lines else ""
