@@ -314,6 +314,8 @@ WRONG = {
         (lambda i: by_channel(i)[..., 0], "expected shape (2, 1, 2, 1), you returned (2, 1, 2)"),
         (lambda i: by_channel(i).tolist(), "expected a ndarray, you returned [[[[-1.34"),
         (lambda i: torch.from_numpy(by_channel(i)), "expected a ndarray, you returned"),
+        (lambda i: by_channel(i) if i.shape[-1] < 3 else by_channel(i)[0],
+         "the channels that vary: expected shape (4, 6, 6, 2), yours has (6, 6, 3)"),
         (in_place, "changed its input in place"),
         (lambda i: i, "you returned [[[[1], [3]]], [[[5], [7]]]]"),
         (lambda i: (i - i.mean((1, 2))) / i.std((1, 2)), "cannot be taken value by value"),

@@ -122,8 +122,10 @@ def _by_channels(function, image):
     """Observe what becomes of the channels that vary, and of which kind the constant ones are."""
     made = function(image)
     constant = image.max((0, 1, 2)) == image.min((0, 1, 2))
-    if not isinstance(made, np.ndarray) or made.shape != image.shape or not constant.any():
+    if made is ... or not constant.any():
         return made
+    if not isinstance(made, np.ndarray) or made.shape != image.shape:
+        return {"the channels that vary": made}
     values = made[..., constant]
     kind = ("NaN" if np.isnan(values).any() else
             "numbers other than 0" if values.any() else "all zeros")
