@@ -16,7 +16,8 @@ def _public() -> dict:
     forecasts, record = files["forecasts"], files["record"]
     return {**record.CHECKERS, "enough_patients": files["lessons"].enough_patients,
             "forecast": forecasts.forecast, "is_installed": files["extras"].is_installed,
-            "outcome": forecasts.outcome, "summary": files["overview"].summary}
+            "outcome": forecasts.outcome, "summary": files["overview"].summary,
+            "use": files["own"].use}
 
 
 def __getattr__(name: str):

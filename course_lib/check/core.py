@@ -1,49 +1,60 @@
 """How a student's answer is checked: run it on probes, compare, name the usual slip.
 
 A checker holds the right answer and the usual wrong ones as functions. What the student's function
-returns for all probes is compared with each: where it is what a slip gives, the slip is named. So a
-diagnosis is never guessed from one number, and a constant cannot pass.
+returns for all probes is compared with each: where it is what a slip gives, for every probe, the
+slip is named. So a diagnosis is never guessed from one number, and a constant cannot pass.
 """
 
 import copy
 import dis
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import combinations
+from textwrap import fill
 from types import FunctionType
 
 import numpy as np
 import torch
 
+from course_lib.check.comparing import agree, call, difference, single, written
+from course_lib.check.raised import in_words
+
 SECONDS = 10           # an answer may take, for all its probes
 MARKS = {True: "✓", False: "✗", None: "○"}
 OPEN = "not attempted yet"
-MANY = 10              # values that do not agree by chance
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a checker says of an answer, in one line.
+    """What a checker says of an answer.
 
     Attributes:
         solved: True, False, or None where it was not attempted.
         text: a remark, a diagnosis, or that nothing was attempted.
+        right: a function that solves the exercise; None where a word is asked for.
     """
 
     solved: bool | None
     text: str
+    right: Callable | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
-        return f"{MARKS[self.solved]} {self.text}"
+        return fill(f"{MARKS[self.solved]} {self.text}", 88, subsequent_indent="  ",
+                    break_long_words=False, break_on_hyphens=False)
 
 
 def is_open(answer) -> bool:
-    """Tell whether an answer is what the stub holds: nothing, an empty text, `...`, or a class (or
-    an object of it) in which no method does anything yet."""
+    """Tell whether an answer is what the stub holds: nothing, an empty text, `...`, a dict of
+    these, or a class (or an object of it) in which no method does anything yet."""
     if answer is None or answer is ... or (isinstance(answer, str) and not answer.strip()):
         return True
+    if isinstance(answer, dict):
+        return bool(answer) and all(map(is_open, answer.values()))
     methods = [thing for name, thing in vars(_class_of(answer)).items()
                if isinstance(thing, FunctionType) and name != "__init__"]
     return bool(methods) and all(map(_is_stub, methods))
@@ -66,6 +77,14 @@ def _all_open(value) -> bool:
 
 
 @contextmanager
+def _quietly() -> Iterator[None]:
+    """Let a function run without showing its warnings, or moving the notebook's generator."""
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
     """Raise TimeoutError after so many seconds, where the system can do that."""
     if (not hasattr(signal, "setitimer")
@@ -85,168 +104,116 @@ def _time_limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def difference(answer, expected, tolerance: float = 1e-4) -> str | None:
-    """Say what is wrong with a value; None where it is as expected.
-
-    Tensors and arrays are compared in shape, kind of type, device and values; lists and tuples
-    item by item; numbers within a relative and absolute tolerance.
-    """
-    if answer is None:
-        return "it returned None: is there a `return`?"
-    if isinstance(expected, torch.Tensor | np.ndarray):
-        return _difference_of_arrays(answer, expected, tolerance)
-    if isinstance(expected, list | tuple):
-        if not isinstance(answer, list | tuple) or len(answer) != len(expected):
-            return (f"expected a {type(expected).__name__} of {len(expected)} values, you returned "
-                    f"{_short(answer)}")
-        return next((problem for pair in zip(answer, expected, strict=True)
-                     if (problem := difference(*pair, tolerance))), None)
-    if isinstance(expected, bool | str):
-        same = isinstance(answer, type(expected)) and answer == expected
-        return None if same else f"expected {expected!r}, you returned {_short(answer)}"
-    try:
-        value = None if isinstance(answer, str | bytes) else float(answer)
-    except Exception:              # whatever a strange object raises
-        value = None
-    if value is None:
-        return f"expected a number, you returned {_short(answer)}"
-    if np.isnan(value) and not np.isnan(expected):
-        return f"expected {_number(expected)}, you returned NaN"
-    same = np.isclose(value, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
-    return None if same else f"expected {_number(expected)}, you returned {_number(value)}"
+def _return(function: Callable, *arguments):
+    """Observe a function by what it returns."""
+    return function(*arguments)
 
 
-def _number(value: float) -> str:
-    whole = np.isfinite(value) and value == round(value)
-    return f"{value:,.0f}" if whole and abs(value) < 1e15 else f"{value:.7g}"
-
-
-def _difference_of_arrays(answer, expected, tolerance: float) -> str | None:
-    kind = type(expected)
-    if not isinstance(answer, kind):
-        return f"expected a {kind.__name__}, you returned {_short(answer)}"
-    if tuple(answer.shape) != tuple(expected.shape):
-        return f"expected shape {tuple(expected.shape)}, you returned {tuple(answer.shape)}"
-    if isinstance(answer, torch.Tensor) and answer.device != expected.device:
-        return f"expected a tensor on {expected.device}, yours is on {answer.device}"
-    if answer.dtype != expected.dtype:
-        return f"expected {expected.dtype}, you returned {answer.dtype}"
-    given, wanted = (_plain(value).astype(np.float64) for value in (answer, expected))
-    if np.isnan(given).any() and not np.isnan(wanted).any():
-        return "there is NaN in what you returned"
-    close = np.isclose(given, wanted, rtol=tolerance, atol=tolerance, equal_nan=True)
-    if close.all():
-        return None
-    place = tuple(int(i) for i in np.argwhere(~close)[0])
-    return (f"{(~close).mean():.0%} of the values differ; at {place} expected {wanted[place]:.7g}, "
-            f"you returned {given[place]:.7g}")
-
-
-def _short(value, length: int = 60) -> str:
-    """Write a value in so many characters at most."""
-    if isinstance(value, torch.Tensor | np.ndarray) and value.size:
-        return f"a {type(value).__name__} of shape {tuple(value.shape)}"
-    try:
-        text = repr(value)
-    except Exception:              # an answer's own __repr__
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= length else f"{text[:length - 1]}…"
-
-
-def _same(one, other) -> bool:
-    """Tell whether inputs were left as they were."""
-    return difference(one, other, 0) is None if one is not None else other is None
+def share(value, *_) -> str:
+    """Rule for scores: a share lies in 0 … 1."""
+    value = single(value)
+    outside = isinstance(value, int | float) and (value < 0 or value > 1)
+    return "A share lies in 0 … 1." if outside else ""
 
 
 def check_function(answer: Callable, right: Callable, probes: dict[str, tuple],
-                   slips: dict[str, Callable], remark: str, tolerance: float = 1e-4) -> Verdict:
-    """Check a function by what it returns.
+                   slips: dict[str, Callable | dict], remark: str, tolerance: float = 1e-4, *,
+                   observe: Callable = _return, rule: Callable | None = None) -> Verdict:
+    """Check a function by what it does.
 
     Args:
         answer: the student's function.
-        right: a right answer.
+        right: a right answer; what is usually done otherwise are keyword arguments of it.
         probes: what a probe is, in words, to its arguments (tensors, arrays, numbers, lists).
-        slips: what a usual wrong answer does, as a sentence, to a function that does it.
+        slips: what a usual wrong answer does, as a sentence, to a function that does it, or to
+            keyword arguments of `right`; of the latter, two are tried together as well.
         remark: worth reading for those who solved it.
         tolerance: relative and absolute.
+        observe: (function, *arguments) -> what is compared; by default what the function returns.
+        rule: (what was observed, *arguments) -> what it may never be, in a sentence, or "".
     """
     if is_open(answer):
-        return Verdict(None, OPEN)
-    returned, verdict = _call(answer, probes)
+        return Verdict(None, OPEN, right)
+    if not callable(answer):
+        return Verdict(False, f"hand in the function itself, not a value: this is "
+                              f"{written(answer)}", right)
+    seen, verdict = _call(answer, probes, observe)
     if verdict is not None:
-        return verdict
+        return replace(verdict, right=right)
+    expect = partial(_expect, observe, probes)
     try:
-        problems = _compare(probes, returned, right, tolerance)
+        problems = [difference(value, wanted, tolerance)
+                    for value, wanted in zip(seen, expect(right), strict=True)]
     except Exception as error:                    # a sparse tensor, or something stranger
-        return Verdict(False, f"what you returned cannot be compared ({type(error).__name__})")
+        return Verdict(False, f"what you returned cannot be compared ({type(error).__name__})",
+                       right)
     if not any(problems):
-        return Verdict(True, remark)
+        return Verdict(True, remark, right)
     first = next(number for number, problem in enumerate(problems) if problem)
-    hint = next((sentence for sentence, slip in slips.items()
-                 if _explains(_compare(probes, returned, slip, tolerance), first, returned)), "")
+    words, arguments = list(probes.items())[first]
+    hint = (_name_slips(seen, right, slips, expect, tolerance)
+            or (rule(seen[first], *arguments) if rule else ""))
     end = "" if problems[first].endswith("?") else "."
-    return Verdict(False, f"{list(probes)[first]}: {problems[first]}{end} {hint}".rstrip())
+    return Verdict(False, f"{call(answer, arguments) or words}: {problems[first]}{end} "
+                          f"{hint}".rstrip(), right)
 
 
-def _call(answer: Callable, probes: dict[str, tuple]) -> tuple[list, Verdict | None]:
-    """Call a student's function with all probes: what it returns, and a verdict if it fails."""
-    returned, words = [], ""
+def _call(answer: Callable, probes: dict[str, tuple],
+          observe: Callable) -> tuple[list, Verdict | None]:
+    """Observe a student's function with all probes: what was seen, and a verdict if it fails."""
+    seen, where = [], ""
     try:
-        with _time_limit(SECONDS), torch.random.fork_rng(devices=[]):
+        with _time_limit(SECONDS), _quietly():
             for words, arguments in probes.items():
-                given = copy.deepcopy(arguments)
-                returned.append(answer(*given))
-                if returned[-1] is ... or _all_open(returned[-1]):
-                    return returned, Verdict(None, OPEN)
-                if not all(map(_same, given, arguments)):
-                    return returned, Verdict(False, f"{words}: your function changed its input in "
-                                                    "place; work on a copy, for the caller still "
-                                                    "needs it")
+                given, where = copy.deepcopy(arguments), call(answer, arguments) or words
+                seen.append(observe(answer, *given))
+                if seen[-1] is ... or _all_open(seen[-1]):
+                    return seen, Verdict(None, OPEN)
+                if not all(map(_is_unchanged, given, arguments)):
+                    return seen, Verdict(False, f"{where}: your function changed its input in "
+                                                "place; work on a copy, for the caller still "
+                                                "needs it")
     except TimeoutError:
-        return returned, Verdict(False, f"{words}: it did not end within {SECONDS} s: is there a "
-                                        "loop that never stops?")
+        return seen, Verdict(False, f"{where}: it did not end within {SECONDS} s: is there a loop "
+                                    "that never stops?")
     except KeyboardInterrupt:
-        return returned, Verdict(False, f"{words}: interrupted: is there a loop that never stops?")
+        return seen, Verdict(False, f"{where}: interrupted: is there a loop that never stops?")
     except (Exception, SystemExit) as error:      # a student's function can raise anything
-        return returned, Verdict(False, f"{words}: it raised {type(error).__name__}: "
-                                        f"{_short(str(error), 160)}")
-    return returned, None
+        return seen, Verdict(False, f"{where}: {in_words(error, answer)}")
+    return seen, None
 
 
-def _compare(probes: dict[str, tuple], returned: list, function: Callable,
-             tolerance: float) -> list[str | None]:
-    """Say for each probe how what was returned differs from what a function gives."""
-    return [difference(value, function(*copy.deepcopy(arguments)), tolerance)
-            for arguments, value in zip(probes.values(), returned, strict=True)]
+def _is_unchanged(given, argument) -> bool:
+    """Tell whether an input was left as it was; what holds no values is not looked at."""
+    held = isinstance(argument, torch.Tensor | np.ndarray | list)
+    return not held or agree(given, argument, 0)
 
 
-def _explains(problems: list[str | None], first: int, returned: list) -> bool:
-    """Tell whether a slip gives all that was returned; of many values, those of the first wrong
-    probe."""
-    return not any(problems) or (
-        not problems[first] and np.size(_plain(returned[first])) >= MANY)
+def _expect(observe: Callable, probes: dict[str, tuple], function: Callable) -> Iterator:
+    """Observe a function of ours with one probe after the other."""
+    for arguments in probes.values():
+        with _quietly():
+            seen = observe(function, *copy.deepcopy(arguments))
+        yield seen
 
 
-def _plain(value) -> np.ndarray:
-    """Give numbers as an array; anything else counts as one value."""
-    if isinstance(value, torch.Tensor):
-        return value.detach().cpu().numpy()
-    return value if isinstance(value, np.ndarray) else np.zeros(())
+def _name_slips(seen: list, right: Callable, slips: dict, expect: Callable,
+                tolerance: float) -> str:
+    """Name the slip, or the two slips, that give for every probe what was seen; "" for none."""
+    def explains(slip: Callable) -> bool:
+        try:
+            return all(agree(value, given, tolerance)
+                       for value, given in zip(seen, expect(slip), strict=True))
+        except Exception:                         # a slip may fail where the answer does not
+            return False
 
-
-def check_choice(answer: str, right: str, wrong: dict[str, str], remark: str) -> Verdict:
-    """Check a choice among letters.
-
-    Args:
-        right: the letter that is right.
-        wrong: the others, with what speaks against each.
-        remark: worth reading for those who solved it.
-    """
-    if is_open(answer):
-        return Verdict(None, OPEN)
-    letter = str(answer).strip().lower()
-    if letter == right:
-        return Verdict(True, remark)
-    choices = ", ".join(sorted([right, *wrong]))
-    return Verdict(False, f"{letter}: {wrong[letter]}" if letter in wrong else
-                   f"choose one of {choices}, you chose {_short(answer)}")
+    switches = {sentence: slip for sentence, slip in slips.items() if isinstance(slip, dict)}
+    for sentence, slip in slips.items():
+        if explains(partial(right, **slip) if sentence in switches else slip):
+            return sentence
+    if all(agree(value, seen[0]) for value in seen):
+        return ""                                 # a constant, which many a pair would give
+    for (one, first), (other, second) in combinations(switches.items(), 2):
+        if not first.keys() & second.keys() and explains(partial(right, **first, **second)):
+            return f"Two things at once. {one} {other}"
+    return ""

@@ -1,12 +1,15 @@
 """The exercises of lesson 02, U-Net block by block."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from course_lib.check.core import Verdict, check_choice, check_function, is_open
+from course_lib.check.choosing import check_choice
+from course_lib.check.comparing import written
+from course_lib.check.core import Verdict, check_function
 from course_lib.check.record import exercise
 
 
@@ -31,126 +34,156 @@ def _fill(block: nn.Module, image: torch.Tensor) -> None:
 
 
 @torch.no_grad()
-def _behaviour(block: nn.Module, in_channels: int) -> list:
-    """Record what a block does with one image, in both modes, and how many parameters it has."""
+def _behaviour(make: Callable, in_channels: int, out_channels: int) -> dict:
+    """Observe a maker of blocks: shape and parameters first, then what comes out in both modes."""
+    block = make(in_channels, out_channels)
+    if block is ...:
+        return ...
     if not isinstance(block, nn.Module):
-        raise TypeError(f"{type(block).__name__} is no nn.Module: is there a `return`?")
+        raise TypeError(f"you returned {written(block)}, which is no nn.Module: is there a "
+                        "`return`, and are the layers in an nn.Sequential?")
     image = torch.randn(3, in_channels, 7, 10, generator=torch.Generator().manual_seed(9))
     block.train()
     _fill(block, image.clone())
-    outputs = [block.train()(image.clone()), block.eval()(image.clone())]
-    return [*outputs, f"{sum(weight.numel() for weight in block.parameters())} parameters"]
+    training, evaluating = block.train()(image.clone()), block.eval()(image.clone())
+    if not isinstance(training, torch.Tensor):
+        raise TypeError(f"its forward returns {written(training)}: is there a `return`?")
+    return {"the shape of the output": tuple(training.shape),
+            "parameters": sum(weight.numel() for weight in block.parameters()),
+            "the output while training": training, "the output in eval mode": evaluating}
 
 
-def _block(norm: Callable | None = None, activation: Callable | None = None, bias: bool = False,
-           padding: int = 1, order: str = "cnacna") -> Callable:
-    """Give a maker of blocks: c convolution, n norm, a activation, in this order."""
-    norm = norm or (lambda channels: nn.InstanceNorm2d(channels, affine=True))
-    activation = activation or (lambda: nn.LeakyReLU(0.01))
+def _instance_block(in_channels, out_channels, *, order="cnacna", norm=nn.InstanceNorm2d,
+                    affine=(True, True), slope=(0.01, 0.01), kernel=3, padding=1,
+                    bias=(False, False), widens=0):
+    """Make a block: c convolution, n norm, a activation; what may be done otherwise are arguments.
+    """
+    widths = [in_channels] * (1 + widens) + [out_channels] * 2
+    layers, convolutions, norms, slopes = [], 0, 0, iter(slope)
+    for letter in order:
+        if letter == "c":
+            layers.append(nn.Conv2d(*widths[convolutions:convolutions + 2], kernel,
+                                    padding=padding, bias=bias[convolutions]))
+            convolutions += 1
+        elif letter == "n":
+            layers.append(norm(widths[convolutions], affine=affine[norms]))
+            norms += 1
+        else:
+            layers.append(nn.LeakyReLU(next(slopes)))
+    return nn.Sequential(*layers)
 
-    def make(in_channels, out_channels):
-        layers, channels = [], in_channels
-        for letter in order:
-            if letter == "c":
-                layers.append(nn.Conv2d(channels, out_channels, 3, padding=padding, bias=bias))
-                channels = out_channels
-            else:
-                layers.append(norm(channels) if letter == "n" else activation())
-        return nn.Sequential(*layers)
-    return make
+
+def _one_norm_twice(in_channels, out_channels):
+    block = _instance_block(in_channels, out_channels)
+    block[4] = block[1]
+    return block
+
+
+def _eps_taken_for_affine(in_channels, out_channels):
+    return _instance_block(in_channels, out_channels,
+                           norm=lambda channels, affine: nn.InstanceNorm2d(channels, True))
+
+
+def _one_group(channels, affine):
+    return nn.GroupNorm(1, channels, affine=affine)
+
+
+def _with_running_mean(channels, affine):
+    return nn.InstanceNorm2d(channels, affine=affine, track_running_stats=True)
+
+
+def _alone(**changed) -> Callable:
+    """Make a slip that is not tried together with others, of which there would be hundreds."""
+    return partial(_instance_block, **changed)
 
 
 @exercise("02")
 def instance_block(answer) -> Verdict:
     """Check a block: twice 3x3 convolution (no bias), instance norm (affine), LeakyReLU(0.01)."""
-    def behave(make):
-        def run(in_channels, out_channels):
-            block = make(in_channels, out_channels)
-            return ... if block is ... else _behaviour(block, in_channels)
-        return run
-
-    slips = {
+    slips: dict[str, Callable | dict] = {
         "nn.InstanceNorm2d learns no scale and shift unless you say affine=True.":
-            _block(norm=nn.InstanceNorm2d),
-        "The slope of LeakyReLU is 0.01.": _block(activation=lambda: nn.LeakyReLU(0.1)),
+            {"affine": (False, False)},
+        "Only the first norm is affine; the second learns no scale and shift.":
+            {"affine": (True, False)},
+        "Only the second norm is affine; the first learns no scale and shift.":
+            {"affine": (False, True)},
         "That is ReLU: it lets nothing negative through, LeakyReLU a hundredth of it.":
-            _block(activation=nn.ReLU),
-        "That is batch norm: it mixes the images of a batch.": _block(norm=nn.BatchNorm2d),
+            {"slope": (0, 0)},
+        "One activation is ReLU: it lets nothing negative through, LeakyReLU a hundredth of it.":
+            _alone(slope=(0, 0.01)),
+        "One activation is ReLU, the second: it lets nothing negative through.":
+            _alone(slope=(0.01, 0)),
+        "nn.InstanceNorm2d(channels, True) sets eps, its second argument: write affine=True.":
+            _eps_taken_for_affine,
+        "That is batch norm: it mixes the images of a batch.": {"norm": nn.BatchNorm2d},
+        "One norm for all channels together (layer norm): instance norm takes each channel alone.":
+            _alone(norm=_one_group),
+        "track_running_stats keeps a mean over many images; here each image stands alone.":
+            _alone(norm=_with_running_mean),
+        "Both norms are one and the same layer: make two, each with a scale and shift of its own.":
+            _one_norm_twice,
         "The convolutions have a bias; the norm that follows takes it out again: bias=False.":
-            _block(bias=True),
-        "The convolutions take pixels off the rim: padding=1 keeps the size.": _block(padding=0),
-        "The last activation is missing.": _block(order="cnacn"),
+            {"bias": (True, True)},
+        "One of the convolutions has a bias; the norm that follows takes it out again.":
+            {"bias": (False, True)},
+        "The convolutions take pixels off the rim: padding=1 keeps the size.": {"padding": 0},
+        "padding=2 adds pixels to the rim: padding=1 keeps the size of a 3x3 convolution.":
+            _alone(padding=2),
+        "The convolutions see one pixel: the kernel is 3x3, with padding=1.":
+            _alone(kernel=1, padding=0),
+        "The kernel is 5x5; 3x3 is asked for.": _alone(kernel=5, padding=2),
+        "The first convolution keeps in_channels; it is the one that makes out_channels.":
+            _alone(widens=1),
+        "The last activation is missing.": {"order": "cnacn"},
         "There is an activation only at the end; the convolutions in a row are one convolution.":
-            _block(order="cncna"),
+            _alone(order="cncna"),
         "There is no activation at all: the block is linear but for the norm.":
-            _block(order="cncn"),
-        "The norm stands before the convolution; here it comes after.": _block(order="ncanca"),
+            _alone(order="cncn"),
+        "The second norm is missing.": _alone(order="cnaca"),
+        "The first norm is missing.": _alone(order="cacna"),
+        "The norm stands before the convolution; here it comes after.": _alone(order="ncanca"),
         "The activation stands before the norm; the order is convolution, norm, activation.":
-            _block(order="cancan"),
-        "That is one convolution; the block has two.": _block(order="cna"),
-        "There is no norm.": _block(order="caca"),
+            _alone(order="cancan"),
+        "That is one convolution; the block has two.": _alone(order="cna"),
+        "There is no norm.": _alone(order="caca"),
     }
+    for slope in (0.1, 0.2, 0.3, 0.001):
+        slips[f"The slope of LeakyReLU is 0.01, yours is {slope:g}."] = {"slope": (slope, slope)}
+        slips[f"One slope of LeakyReLU is 0.01, the other {slope:g}."] = _alone(slope=(slope, 0.01))
+        slips[f"One slope of LeakyReLU is 0.01, the last {slope:g}."] = _alone(slope=(0.01, slope))
     return check_function(
-        answer if is_open(answer) else behave(answer), behave(_block()),
+        answer, _instance_block,
         {"2 to 4 channels": (2, 4), "3 to 3 channels": (3, 3), "6 to 2 channels": (6, 2)},
-        slips={sentence: behave(make) for sentence, make in slips.items()},
+        slips, observe=_behaviour,
         remark="this is the block of nnU-Net (lesson 08), which gives its convolutions a bias all "
                "the same; instance norm does not care how many images are in a batch")
 
 
-def _sides(side: int, levels: int, block: int = 4, deepest: int = 4, up: int = 4,
-           strict: bool = True, floor: float = 0) -> int:
-    """Compute the output's side; a block takes pixels off on the way down, at the bottom, up."""
-    for _ in range(levels):
-        side -= block
-        if strict and side % 2:
-            return 0
-        side //= 2
-    side -= deepest
-    for _ in range(levels):
-        side = 2 * side - up
-    return max(side, floor)
+def _centre(decoder, skip):
+    """Crop the skip's middle."""
+    return _cut(decoder, skip, *((have - want) // 2 for have, want in _sides(decoder, skip)))
 
 
-@exercise("02")
-def valid_side(answer) -> Verdict:
-    """Check the output's side with valid padding, 0 where it does not work."""
-    return check_function(
-        answer, _sides,
-        {"572, four levels": (572, 4), "188, four levels": (188, 4), "570, four levels": (570, 4),
-         "172, four levels": (172, 4), "576, four levels": (576, 4), "580, four levels": (580, 4),
-         "46, one level": (46, 1), "140, two levels": (140, 2), "44, one level": (44, 1)},
-        slips={
-            "That is same padding: every valid 3x3 convolution takes one pixel off each border.":
-                lambda side, levels: side,
-            "A block has two convolutions of 2 pixels each: it takes 4 off a side, not 2.":
-                lambda side, levels: _sides(side, levels, 2, 2, 2),
-            "The bottleneck has two convolutions, too.":
-                lambda side, levels: _sides(side, levels, deepest=0),
-            "The decoder's blocks take 4 pixels off as well.":
-                lambda side, levels: _sides(side, levels, up=0),
-            "An odd side cannot be halved without losing a row: return 0 there.":
-                lambda side, levels: _sides(side, levels, strict=False),
-            "That is right for sides that work; return 0 where a side is odd before a pooling.":
-                lambda side, levels: max(side - 12 * 2 ** levels + 8, 0),
-            "That formula is right for sides that work; return 0 where nothing is left, or where a "
-            "side is odd before a pooling.": lambda side, levels: side - 12 * 2 ** levels + 8,
-            "Where nothing is left, return 0, not a negative side.":
-                lambda side, levels: _sides(side, levels, floor=-float("inf")),
-            "That is 388 whatever the image: compute it from side and levels.":
-                lambda side, levels: 388,
-            "The loss of 184 pixels belongs to four levels; with fewer it is less.":
-                lambda side, levels: _sides(side, 4),
-        },
-        tolerance=0,
-        remark="572 gives 388. The loss is 12·2^levels - 8: a level more costs twice the border, "
-               "which is why deep networks are padded")
+def _sides(decoder, skip):
+    return list(zip(skip.shape[2:], decoder.shape[2:], strict=True))
 
 
-def _crop(skip, height, width, top=None, left=None):
-    top = (skip.shape[2] - height) // 2 if top is None else top
-    left = (skip.shape[3] - width) // 2 if left is None else left
+def _cut(decoder, skip, top, left):
+    height, width = decoder.shape[2:]
     return skip[:, :, top:top + height, left:left + width]
+
+
+def _crop_and_join(decoder, skip, *, crop=_centre,
+                   join=lambda decoder, skip: torch.cat([decoder, skip], dim=1)):
+    """Crop, then join; what may be done otherwise are arguments."""
+    return join(decoder, crop(decoder, skip))
+
+
+def _pad_and_join(decoder, skip):
+    """Pad the decoder to the skip's size."""
+    (rows, columns) = ((have - want) for have, want in _sides(decoder, skip))
+    return torch.cat([functional.pad(decoder, [columns // 2, columns - columns // 2,
+                                               rows // 2, rows - rows // 2]), skip], dim=1)
 
 
 @exercise("02")
@@ -160,136 +193,55 @@ def crop_and_join(answer) -> Verdict:
         count = batch * channels * height * width
         return torch.arange(first, first + count).reshape(batch, channels, height, width).float()
 
-    def joined(decoder, skip):
-        return torch.cat([decoder, _crop(skip, *decoder.shape[2:])], dim=1)
-
-    def padded(decoder, skip):
-        spare = [have - want for have, want in zip(skip.shape[2:], decoder.shape[2:], strict=True)]
-        return torch.cat([functional.pad(decoder, [spare[1] // 2, spare[1] - spare[1] // 2,
-                                                   spare[0] // 2, spare[0] - spare[0] // 2]), skip],
-                         dim=1)
-
-    def corner(decoder, skip):
-        return torch.cat([decoder, _crop(skip, *decoder.shape[2:], top=0, left=0)], dim=1)
-
-    def other_corner(decoder, skip):
-        height, width = decoder.shape[2:]
-        return torch.cat([decoder, skip[:, :, skip.shape[2] - height:, skip.shape[3] - width:]],
-                         dim=1)
-
-    def swapped(decoder, skip):
-        height, width = decoder.shape[2:]
-        return torch.cat([decoder, _crop(skip, height, width, (skip.shape[3] - width) // 2,
-                                         (skip.shape[2] - height) // 2)], dim=1)
-
-    def shrunk(decoder, skip):
-        return torch.cat([decoder, functional.interpolate(skip, tuple(decoder.shape[2:]))], dim=1)
-
     return check_function(
-        answer, joined,
-        {"4x4 and 8x8, one channel each": (numbers(1, 4, 4, 0), numbers(1, 8, 8, 1000)),
-         "two channels, 6x4 and 10x12": (numbers(2, 6, 4, 0), numbers(2, 10, 12, 1000)),
-         "nothing to crop": (numbers(3, 4, 6, 0), numbers(3, 4, 6, 1000))},
+        answer, _crop_and_join,
+        {"one pixel and 3x3": (numbers(1, 1, 1, 0, 1), numbers(1, 3, 3, 1, 1)),
+         "nothing to crop": (numbers(3, 4, 6, 0), numbers(3, 4, 6, 1000)),
+         "4x4 and 8x8, one channel each": (numbers(1, 4, 4, 0), numbers(1, 8, 8, 1000)),
+         "two channels, 6x4 and 10x12": (numbers(2, 6, 4, 0), numbers(2, 10, 12, 1000))},
         slips={
             "You cropped at the upper left corner: the skip's middle lies above the decoder.":
-                corner,
+                {"crop": lambda decoder, skip: _cut(decoder, skip, 0, 0)},
             "You cropped at the lower right corner: the skip's middle lies above the decoder.":
-                other_corner,
-            "You took the offset of the rows for the columns; the two axes may differ.": swapped,
-            "You padded the decoder; here the skip is cropped.": padded,
+                {"crop": lambda decoder, skip: _cut(decoder, skip, *(
+                    have - want for have, want in _sides(decoder, skip)))},
+            "You took the offset of the rows for the columns; the two axes may differ.":
+                {"crop": lambda decoder, skip: _cut(decoder, skip, *(
+                    (have - want) // 2 for have, want in _sides(decoder, skip)[::-1]))},
+            "You took the rows' offset for the columns, too; the two axes may differ.":
+                {"crop": lambda decoder, skip: _cut(decoder, skip, *[
+                    (skip.shape[2] - decoder.shape[2]) // 2] * 2)},
+            "You padded the decoder; here the skip is cropped.": _pad_and_join,
             "You shrank the skip: its pixels no longer lie where the decoder's do. Crop it.":
-                shrunk,
+                {"crop": lambda decoder, skip: functional.interpolate(skip, decoder.shape[2:])},
+            "You shrank the skip by interpolation: its pixels no longer lie where the decoder's "
+            "do. Crop it.": {"crop": lambda decoder, skip: functional.interpolate(
+                skip, decoder.shape[2:], mode="bilinear")},
+            "You pooled the skip: its pixels no longer lie where the decoder's do. Crop it.":
+                {"crop": lambda decoder, skip: functional.adaptive_avg_pool2d(
+                    skip, decoder.shape[2:])},
+            "You pooled the skip by maximum: its pixels no longer lie where the decoder's do. Crop "
+            "it.": {"crop": lambda decoder, skip: functional.adaptive_max_pool2d(
+                skip, decoder.shape[2:])},
             "The skip's channels come first; put the decoder's first, as the weights expect.":
-                lambda decoder, skip: joined(decoder, skip).roll(-decoder.shape[1], dims=1),
-            "That is the decoder alone.": lambda decoder, skip: decoder,
-            "That is the cropped skip alone.":
-                lambda decoder, skip: _crop(skip, *decoder.shape[2:]),
+                {"join": lambda decoder, skip: torch.cat([skip, decoder], dim=1)},
+            "That is the decoder alone.": {"join": lambda decoder, skip: decoder},
+            "That is the cropped skip alone.": {"join": lambda decoder, skip: skip},
             "You stacked along the batch; channels are axis 1.":
-                lambda decoder, skip: torch.cat([decoder, _crop(skip, *decoder.shape[2:])]),
+                {"join": lambda decoder, skip: torch.cat([decoder, skip])},
+            "You joined along the rows; channels are axis 1.":
+                {"join": lambda decoder, skip: torch.cat([decoder, skip], dim=2)},
+            "You joined along the columns; channels are axis 1.":
+                {"join": lambda decoder, skip: torch.cat([decoder, skip], dim=3)},
             "You added, as a fully convolutional network does; put the channels side by side.":
-                lambda decoder, skip: decoder + _crop(skip, *decoder.shape[2:]),
+                {"join": torch.add},
+            "torch.stack makes a new axis; torch.cat joins along one that is there.":
+                {"join": lambda decoder, skip: torch.stack([decoder, skip], dim=1)},
+            "You returned both in a tuple; torch.cat makes one tensor of them.":
+                lambda decoder, skip: (decoder, _centre(decoder, skip)),
         },
         remark="the other way, padding the decoder, keeps the border but fills it with zeros that "
                "no image ever held")
-
-
-def _count(inputs: int, outputs: int, f: int, *, doubled: bool = True, bias: bool = False,
-           norm: int = 2, up_bias: bool = True, head_bias: bool = True, up_kernel: int = 4,
-           bottleneck: bool = True, second: bool = True, halved: bool = True) -> int:
-    """Count the parameters of the library's U-Net, with what may be forgotten as switches."""
-    widths = [f, 2 * f, 4 * f, 8 * f, 16 * f]
-    down = list(zip([inputs, *widths], widths, strict=False))
-    up = [((2 if doubled else 1) * width, width) for width in widths[:4]]
-    blocks = sum(9 * i * o + second * 9 * o * o + (1 + second) * o * (norm + bias)
-                 for i, o in down[: 4 + bottleneck] + up)
-    ups = sum(up_kernel * (1 + halved) * width * width + up_bias * width for width in widths[:4])
-    return blocks + ups + f * outputs + head_bias * outputs
-
-
-@exercise("02")
-def parameters_by_hand(answer) -> Verdict:
-    """Check how many parameters models.UNet(in_channels, out_channels, features=…) has."""
-    def but(**switches):
-        return lambda *arguments: _count(*arguments, **switches)
-
-    return check_function(
-        answer, _count,
-        {"3 channels in, 1 out, 32 features": (3, 1, 32),
-         "1 channel in, 1 out, 64 features": (1, 1, 64),
-         "2 channels in, 5 out, 8 features": (2, 5, 8)},
-        slips={
-            "In the decoder the first convolution of a block takes twice the width: the skip's "
-            "channels and the decoder's.": but(doubled=False),
-            "You counted a bias for the 3x3 convolutions; a norm follows, so there is none.":
-                but(bias=True),
-            "Each norm has a scale and a shift per channel.": but(norm=0),
-            "A norm has two numbers per channel, scale and shift, not one.": but(norm=1),
-            "The running mean and variance are not trained: they are no parameters.": but(norm=4),
-            "The up-convolutions have a bias.": but(up_bias=False),
-            "The head has a bias.": but(head_bias=False),
-            "The up-convolutions and the head have a bias.": but(up_bias=False, head_bias=False),
-            "The up-convolutions' kernel is 2x2, not 3x3.": but(up_kernel=9),
-            "The up-convolutions are missing.": but(up_kernel=0, up_bias=False),
-            "The bottleneck is missing.": but(bottleneck=False),
-            "A double convolution has two convolutions.": but(second=False),
-            "An up-convolution takes in twice the channels that it puts out.": but(halved=False),
-        },
-        tolerance=0,
-        remark="nearly nine tenths stand in the two deepest levels. Twice the features, four times "
-               "the parameters")
-
-
-@exercise("02")
-def training_memory(answer) -> Verdict:
-    """Check the MB that a training step holds: outputs, weights, gradients, optimiser's numbers."""
-    def megabytes(outputs, parameters, moments, *, weights=2, twice=1, unit=1e6, number=4):
-        return number * (twice * outputs + parameters * (weights + moments)) / unit
-
-    def but(**switches):
-        return lambda *arguments: megabytes(*arguments, **switches)
-
-    return check_function(
-        answer, megabytes,
-        {"one million outputs, SGD without momentum": (1_000_000, 250_000, 0),
-         "more parameters than outputs, SGD with momentum": (2_000_000, 8_000_000, 1),
-         "the U-Net of this section, Adam": (404_886_544, 31_042_369, 2)},
-        slips={
-            "The gradients are missing: one number for each weight.": but(weights=1),
-            "Weights and gradients are missing.": but(weights=0),
-            "You counted the outputs twice, as torchinfo does; they are kept once.": but(twice=2),
-            "The optimiser's numbers are kept for each weight: multiply by the parameters.":
-                lambda outputs, parameters, moments: megabytes(outputs, parameters, 0)
-                + 4 * moments / 1e6,
-            "The optimiser's numbers are missing.":
-                lambda outputs, parameters, moments: megabytes(outputs, parameters, 0),
-            "A float32 number takes four bytes.": but(number=1),
-            "A float32 number takes four bytes, a float64 eight.": but(number=8),
-            "Those are MiB (1,048,576 bytes); MB are asked for.": but(unit=2**20),
-            "Those are bytes; MB are asked for.": but(unit=1),
-            "The kept outputs are missing, the largest part.": but(twice=0),
-        },
-        remark="still without the batch: the outputs grow with it, the rest does not. Nor does it "
-               "hold what a convolution borrows while it works")
 
 
 @exercise("02")

@@ -215,8 +215,8 @@ def exercise(number: str) -> Callable:
     """Decorate a checker: register it, and keep what it says under lesson and name."""
     def decorate(checker: Callable) -> Callable:
         @functools.wraps(checker)
-        def checked(answer):
-            verdict = checker(answer)
+        def checked(answer, *given):
+            verdict = checker(answer, *given)
             if verdict.solved is not None:
                 change("exercises", f"{number} {checker.__name__}", lambda before: {
                     "solved": verdict.solved or before.get("solved", False),
