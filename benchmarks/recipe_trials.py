@@ -4,7 +4,8 @@ Many short trainings, by the rule in docs/decisions.md ("The recipe trials"): 2,
 slices at 128 px, a U-Net of 16 features, AdamW with a cosine, BCE + Dice. A trial is a name in
 TRIALS and what it changes. On a GPU each step is captured as a CUDA graph, and several processes
 share the card; on a CPU a training takes six minutes on two quiet cores. Scores are DSC per patient
-on the original grid, all slices, largest component; rows go to a file of JSON lines.
+on the original grid, all slices, largest component; rows go to a file of JSON lines, and
+probabilities to a folder beside it.
 
     python benchmarks/recipe_trials.py run base geo twins --folds 1 2 3 --seeds 42
     python benchmarks/recipe_trials.py report --against base
@@ -346,23 +347,31 @@ class Training:
         return {"last": self.result(), "best": chosen, "averaged": self.shadow}
 
 
-def try_once(name: str, fold: int, seed: int, device: torch.device) -> dict:
-    """Train and score one trial on one fold: a row of the file."""
+def try_once(name: str, fold: int, seed: int, device: torch.device, maps: Path) -> dict:
+    """Train and score one trial on one fold: a row of the file.
+
+    The last weights' probabilities on the prepared grid go to `maps`, as uint8 of 255ths, so that
+    rules for what is kept of a mask can be compared without another training.
+    """
     o = {**DEFAULT, **TRIALS[name]}
     start, loaded = time.perf_counter(), load(o, device)
     split = make_folds(loaded["real"].patients)[fold - 1]
     trainings = [Training(o, loaded, split.training, seed + 1000 * number)
                  for number in range(o["networks"])]
     results = [training.run(split.validation) for training in trainings]
-    row = {"name": name, "fold": fold, "seed": seed}
+    row, kept = {"name": name, "fold": fold, "seed": seed}, {}
     for which in WEIGHTS:
         row[which] = {}
         for patient in split.test:
             prepared = sum(training.probabilities(patient, result[which]) for training, result
                            in zip(trainings, results, strict=True)) / len(trainings)
+            if which == "last":
+                kept[patient] = (255 * prepared).round().byte().numpy()
             raw = data.restore(prepared[:, None].numpy(), loaded["real"].boxes[patient])[0]
             row[which][patient] = metrics.dsc(metrics.largest_component(raw > 0.5),
                                               loaded["real"].read(patient).target)
+    maps.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(maps / f"{name.replace(' ', '_')}-fold{fold}-seed{seed}.npz", **kept)
     return {**row, "seconds": time.perf_counter() - start}
 
 
@@ -370,7 +379,7 @@ def work(jobs, path: Path) -> None:
     """Take jobs until none is left; a process of its own on a GPU."""
     device = settings.device()
     while (job := jobs.get()) is not None:
-        row = try_once(*job, device)
+        row = try_once(*job, device, path.with_suffix(""))
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         means = ", ".join(f"{which} {np.mean(list(row[which].values())):.3f}" for which in WEIGHTS)
