@@ -37,9 +37,11 @@ print(f"{patient.name}: {patient.image.shape[0]} slices of {patient.image.shape[
 middle = show.most_marked(patient.target)                       # the slice with most tumour
 channels = [patient.image[middle, :, :, c] for c in range(3)]
 sequences = ["T1", "FLAIR", "T1 after contrast agent"]
+windows = [show.find_window(patient.image[..., c]) for c in range(3)]
 show.contact_sheet(channels, targets=[None, patient.target[middle], None], titles=sequences,
-                   columns=3, alt="One slice of the first patient in three sequences; the tumour "
-                                  "is outlined in FLAIR.")
+                   window=windows, columns=3,
+                   alt="One slice of the first patient in three sequences; the tumour is "
+                       "outlined in FLAIR.")
 
 # %% [markdown]
 # The same slice three times. The outline in the middle is the target. Look for it in the two other
@@ -90,8 +92,7 @@ print(f"{len(scores)} test patients; {time.perf_counter() - START:.0f} s since s
 check.outcome("00-start", {"mean DSC": mean})
 
 # %%
-titles = [f"{row['patient']}\nDSC {row['dsc']:.3f}" for row in scores]
-show.patient_sheet(list(predictions.values()), titles, columns=len(titles),
+show.patient_sheet(predictions, score=metrics.dsc, columns=len(predictions),
                    alt="Test patients, the slice with most tumour: target solid blue, prediction "
                        "dashed orange.")
 
@@ -132,7 +133,7 @@ for path in sorted(run.folder.rglob("*")):
 show.curves(run.history, alt="Training of the first network.")
 
 # %% [markdown]
-# Left: the loss should fall. Right: the DSC moves in jumps, for with one validation patient a few
+# Above: the loss should fall. Below: the DSC moves in jumps, for with one validation patient a few
 # pixels decide. The best epoch is kept, wherever it was.
 
 # %% [markdown]

@@ -31,6 +31,7 @@ split = data.split_patients([path.name for path in data.find_patients(folder)],
 training, test = (data.SliceDataset(folder, size=SIZE, patients=part, drop_ends=False)
                   for part in (split.training, split.test))
 row = int(test.targets.sum(dim=(1, 2, 3)).argmax())              # the slice with most tumour
+flair_window = show.find_window(test.prepared(test.index[row][0]).image[:, 1])
 image, target = test.images[row:row + 1].float(), test.targets[row, 0].numpy()
 print(f"{len(training)} slices to train, {len(test)} to test; image {tuple(image.shape)}")
 
@@ -363,8 +364,10 @@ def show_level(*names):
         for channel in spread.argsort(descending=True)[:4 // len(names)].tolist():
             maps.append(levels[name][0, channel].numpy())
             titles.append(f"{name}, channel {channel}, {len(maps[-1])} px")
-    return show.contact_sheet(maps, targets=[target] + [None] * (len(maps) - 1), titles=titles,
-                              columns=5, alt=f"The liveliest channels of {' and '.join(names)}.")
+    windows = [flair_window] + [(each.min(), each.max()) for each in maps[1:]]
+    return show.contact_sheet(maps, targets=[target] + [None] * (len(maps) - 1),
+                              titles=titles, window=windows, columns=5,
+                              alt=f"The liveliest channels of {' and '.join(names)}.")
 
 
 show_level("enc1", "dec1")
@@ -488,7 +491,9 @@ away = torch.maximum(rows_away[:, None], columns_away[None])
 shares = [float(gradient[away <= r].sum() / gradient.sum()) for r in range(SIZE)]
 width = 2 * next(r for r, share in enumerate(shares) if share >= 0.9) + 1
 check.outcome("02-reach", {"bottleneck": measured["bottleneck"], "90 % of a logit": width})
-show.contact_sheet([image[0, 1].numpy(), gradient.sqrt().numpy()], targets=[target, None],
+strength = gradient.sqrt().numpy()
+show.contact_sheet([image[0, 1].numpy(), strength], targets=[target, None],
+                   window=[flair_window, (0, strength.max())],
                    titles=["FLAIR, target", "what moves the logit in its middle (square root)"],
                    columns=2, alt="A slice, and the gradient of one logit with respect to it.")
 

@@ -56,6 +56,7 @@ chosen = np.linspace(2, len(areas) - 3, 8).round().astype(int)
 show.contact_sheet([patient.image[s, :, :, 1] for s in chosen],
                    targets=[patient.target[s] for s in chosen],
                    titles=[f"slice {patient.slices[s]}" for s in chosen],
+                   window=show.find_window(patient.image[..., 1]),
                    alt="Eight slices of one patient in FLAIR from the base of the skull upwards, "
                        "tumour outlined where there is one.")
 
@@ -169,8 +170,7 @@ print(f"{len(test.patients)} test patients; {empty:.0%} of their slices hold no 
 
 # %%
 shown = {name: baseline.patient(folder / name) for name in split.test[:4]}     # the last baseline
-show.patient_sheet(list(shown.values()), list(shown),
-                   alt="What the FLAIR threshold keeps in four test patients.")
+show.patient_sheet(shown, alt="What the FLAIR threshold keeps in four test patients.")
 
 # %% [markdown]
 # Where the dashed line runs along the skin, the brightest large thing in the head was not the
@@ -275,8 +275,8 @@ if before < config.epochs:                                # else the training wa
 show.curves(train.read_history(run_folder), alt="Training on brain MRI slices.")
 
 # %% [markdown]
-# Left: both losses fall; where the training loss goes on falling while the validation loss turns,
-# the network begins to learn its patients by heart. Right: the DSC of the few validation patients
+# Above: both losses fall; where the training loss goes on falling while the validation loss turns,
+# the network begins to learn its patients by heart. Below: the DSC of the few validation patients
 # jumps while the learning rate is high and settles when it falls.
 
 # %% [markdown]
@@ -385,7 +385,7 @@ worst, best = ranked[0]["patient"], ranked[-1]["patient"]
 def patient_gif(name):
     p = predictions[name]
     picture = show.gif(p.image[..., 1], p.mask, p.target,
-                       alt=f"All slices of {name}: DSC {metrics.dsc(p.mask, p.target):.3f}.")
+                       alt=f"{name}: patient DSC {metrics.dsc(p.mask, p.target):.3f}.")
     picture.save(run_folder / "pictures" / f"{name}.gif")
     return picture
 
@@ -393,8 +393,8 @@ def patient_gif(name):
 patient_gif(best)
 
 # %% [markdown]
-# The best patient. Target solid blue, prediction dashed orange, from the base of the skull
-# upwards.
+# The best patient: the slices with target or prediction and a few around them, from the base of
+# the skull upwards; the number and the lines are explained below the picture.
 
 # %%
 patient_gif(worst)
