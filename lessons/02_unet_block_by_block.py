@@ -364,9 +364,8 @@ def show_level(*names):
         for channel in spread.argsort(descending=True)[:4 // len(names)].tolist():
             maps.append(levels[name][0, channel].numpy())
             titles.append(f"{name}, channel {channel}, {len(maps[-1])} px")
-    windows = [flair_window] + [(each.min(), each.max()) for each in maps[1:]]
-    return show.contact_sheet(maps, targets=[target] + [None] * (len(maps) - 1),
-                              titles=titles, window=windows, columns=5,
+    return show.contact_sheet(maps, targets=[target] + 4 * [None], titles=titles, columns=5,
+                              window=[flair_window] + 4 * [None],     # maps: their own ranges
                               alt=f"The liveliest channels of {' and '.join(names)}.")
 
 
@@ -491,9 +490,8 @@ away = torch.maximum(rows_away[:, None], columns_away[None])
 shares = [float(gradient[away <= r].sum() / gradient.sum()) for r in range(SIZE)]
 width = 2 * next(r for r, share in enumerate(shares) if share >= 0.9) + 1
 check.outcome("02-reach", {"bottleneck": measured["bottleneck"], "90 % of a logit": width})
-strength = gradient.sqrt().numpy()
-show.contact_sheet([image[0, 1].numpy(), strength], targets=[target, None],
-                   window=[flair_window, (0, strength.max())],
+show.contact_sheet([image[0, 1].numpy(), gradient.sqrt().numpy()],
+                   targets=[target, None], window=[flair_window, None],
                    titles=["FLAIR, target", "what moves the logit in its middle (square root)"],
                    columns=2, alt="A slice, and the gradient of one logit with respect to it.")
 

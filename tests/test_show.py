@@ -389,6 +389,14 @@ def test_contact_sheet_takes_a_window_for_each_image(monkeypatch):
     assert sheet.alt == "A. Grey windows 0 to 150, 2 to 90."
 
 
+def test_a_map_without_a_window_is_shown_in_its_own_range(monkeypatch):
+    slice_, ramp = head()[2], np.linspace(-3, 7, 64).reshape(8, 8)
+    used, _ = shown_greys(monkeypatch, slice_, ramp, window=[(0, 150), None])
+    assert used == [(0, 150), (-3, 7)]
+    used, _ = shown_greys(monkeypatch, ramp, slice_, window=[None, (0, 150)])
+    assert used == [(-3, 7), (0, 150)]
+
+
 def test_long_titles_stay_within_their_picture():
     title = "without skips: TWIN_DU_0002_20000101, slice 12"
     assert sheets._wrap(title) == "without skips:\nTWIN_DU_0002_20000101, slice\n12"

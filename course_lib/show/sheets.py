@@ -11,7 +11,7 @@ from course_lib.show.pictures import PREDICTION, TARGET, Picture, find_window
 
 def contact_sheet(images: list[np.ndarray], predictions: list | None = None,
                   targets: list | None = None, *, titles: list[str], alt: str, columns: int = 4,
-                  window: tuple[float, float] | list[tuple[float, float]] | None = None,
+                  window: tuple[float, float] | list[tuple[float, float] | None] | None = None,
                   colours: tuple[str, str] = (TARGET, PREDICTION)) -> Picture:
     """Lay many slices on one sheet, each with its outlines and title, above legend and windows.
 
@@ -20,8 +20,9 @@ def contact_sheet(images: list[np.ndarray], predictions: list | None = None,
         predictions, targets: a mask or None for each image; None for none at all.
         titles: one for each image.
         alt: what the sheet shows; the grey windows are added to it.
-        window: intensities shown as black and as white, one pair for all images or one for each;
-            None finds one for all in what is on the sheet. See `find_window`.
+        window: intensities shown as black and as white, see `find_window`: one pair for all images
+            or one for each, None there for a map of no patient: its own range. None finds one
+            window for all in what is on the sheet.
     """
     from matplotlib.lines import Line2D
 
@@ -58,7 +59,10 @@ def _one_each(window, images: list[np.ndarray]) -> list[tuple[float, float]]:
     """Give each image its window: its own, or the one that was given or found for all."""
     if window is None:
         window = find_window(np.concatenate([np.ravel(image) for image in images]))
-    each = [window] * len(images) if np.ndim(window[0]) == 0 else window
+    if window[0] is not None and np.ndim(window[0]) == 0:
+        window = [window] * len(images)
+    each = [(np.min(image), np.max(image)) if pair is None else pair
+            for pair, image in zip(window, images, strict=True)]
     return [(float(low), float(high)) for low, high in each]
 
 
