@@ -121,7 +121,7 @@ def test_white_is_not_beyond_the_brightest():
 
 @pytest.mark.parametrize(("windows", "words"), [
     ([(0, 180), (0, 180)], "grey window 0 to 180"),
-    ([(0, 1234), (-0.5, 4)], "grey windows 0 to 1234, -0.5 to 4"),
+    ([(0, 1234), (-0.51234, 4)], "grey windows 0 to 1230, -0.512 to 4"),
     ([(0, high) for high in range(5)], "5 grey windows")])
 def test_windows_in_words(windows, words):
     assert pictures.tell_windows(windows) == words
@@ -289,7 +289,7 @@ def test_gif_shows_the_slices_that_matter_and_some_around_them(around, shown):
     picture = show.gif(volume, prediction, target, alt="g.", around=around)
     greys = [int(frame[5, 100, 0]) for frame in frames(picture)]     # the slice stands centred
     wanted = show.grey(np.array(shown), show.find_window(volume)).tolist()
-    assert len(greys) == len(shown) and greys == pytest.approx(wanted, abs=9)     # 30 greys
+    assert len(greys) == len(shown) and greys == pytest.approx(wanted, abs=16)    # 30 greys
     assert picture.alt.startswith(f"g. Shown: {len(shown)} of 20 slices, from {shown[0] + 1} to ")
 
 
@@ -327,7 +327,7 @@ def test_gif_gives_every_slice_its_time_also_where_slices_are_alike():
 def test_gif_shows_all_slices_in_one_window():
     picture = show.gif(head(), alt="g.")
     window = show.find_window(head())
-    assert picture.alt.endswith(f"; grey window {window[0]:.4g} to {window[1]:.4g}.")
+    assert picture.alt.endswith(f"; {pictures.tell_windows([window])}.")
     greys = [float(frame[60:68, 60:68].mean()) for frame in frames(picture)]
     assert max(greys[0], greys[5]) < 10                          # noise
     assert greys[1:5] == pytest.approx([116] * 4, abs=9)         # brain, of 30 greys
@@ -486,9 +486,8 @@ def test_slice_viewer_begins_at_the_slice_with_most_tumour():
     assert np.array_equal(pixels(shown.picture.value), expected)
     # Prediction 32 voxels, target 48, both 32: 2 · 32 / 80.
     assert shown.caption.value.startswith("slice 3 of 4, threshold 0.50: patient DSC 0.800. ")
-    assert shown.caption.value.endswith(f". Target solid, prediction dashed; grey window "
-                                        f"{window[0]:.4g} to {window[1]:.4g}, the same in all "
-                                        "slices.")
+    assert shown.caption.value.endswith(". Target solid, prediction dashed; grey window 1 to "
+                                        "254, the same in all slices.")
 
 
 def test_slice_viewer_follows_the_slice():

@@ -87,8 +87,8 @@ def _frame(picture: Image.Image, shrink: float, label: str,
 
 
 def _palette(colours: tuple[str, str]) -> Image.Image:
-    """Choose 32 colours for all frames: 30 greys and those of the lines, whatever their pixels."""
-    greys = [[round(level)] * 3 for level in np.linspace(0, 255, 30)]
+    """Choose 32 colours for all frames: of the lines, black for air and its noise, 29 greys."""
+    greys = [[0] * 3, *([round(level)] * 3 for level in np.linspace(30, 255, 29))]
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.ravel([*greys, *map(ImageColor.getrgb, colours)]).tolist())
     return palette

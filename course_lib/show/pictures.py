@@ -93,7 +93,8 @@ def find_window(volume) -> tuple[float, float]:
 
 def tell_windows(windows: list[tuple[float, float]]) -> str:
     """Put the windows of some pictures in words: grey window 0 to 180."""
-    different = [f"{low:.4g} to {high:.4g}" for low, high in dict.fromkeys(windows)]
+    different = [" to ".join(f"{float(f'{value:.3g}'):g}" for value in pair)
+                 for pair in dict.fromkeys(windows)]
     if len(different) > 4:
         return f"{len(different)} grey windows"
     return f"grey window{'s' * (len(different) > 1)} {', '.join(different)}"
