@@ -147,7 +147,7 @@ def draw_slices(real: Measured, twin: Measured, seed: int = 1) -> show.Picture:
 
     Two of the eight whose tumour is nearest to the median in volume and brightness.
     """
-    images, targets, titles = [], [], []
+    images, targets, titles, windows = [], [], [], []
     for measured, label in ((real, "real"), (twin, "twin")):
         unusual = (np.abs(np.log(measured.volume / np.median(measured.volume)))
                    + np.abs(measured.in_tumour[:, 1] - np.median(measured.in_tumour[:, 1])))
@@ -159,10 +159,12 @@ def draw_slices(real: Measured, twin: Measured, seed: int = 1) -> show.Picture:
             for position in (count // 8, count * 3 // 8, marked[len(marked) // 2], count * 4 // 5):
                 images.append(patient.image[position, :, :, 1])
                 targets.append(patient.target[position])
+                windows.append(show.find_window(patient.image[..., 1]))
                 titles.append(f"{label}, slice {position + 1} of {count}")
-    return show.contact_sheet(images, targets=targets, titles=titles, columns=8, alt=(
-        "FLAIR slices of two real patients (above) and of two simulated ones (below), from the "
-        "base of the skull upwards, tumours outlined."))
+    return show.contact_sheet(
+        images, targets=targets, titles=titles, columns=8, window=windows,
+        alt="FLAIR slices of two real patients (above) and of two simulated ones (below), from the "
+            "base of the skull upwards, tumours outlined.")
 
 
 def transfer(real: Measured, twin: Measured, options: argparse.Namespace) -> list[dict]:

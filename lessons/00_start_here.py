@@ -37,8 +37,9 @@ print(f"{patient.name}: {slices} slices of {height} x {width} pixels, {depth} ch
 middle = show.most_marked(patient.target)                # the slice with most tumour
 channels = [patient.image[middle, :, :, c] for c in range(3)]
 sequences = ["T1", "FLAIR", "T1 after contrast agent"]
+windows = [show.find_window(patient.image[..., c]) for c in range(3)]
 show.contact_sheet(channels, targets=[None, patient.target[middle], None],
-                   titles=sequences, columns=3,
+                   titles=sequences, window=windows, columns=3,
                    alt="One slice of the first patient in three sequences; the tumour "
                        "is outlined in FLAIR.")
 
@@ -96,8 +97,7 @@ print(f"{len(scores)} test patients; {seconds:.0f} s since section 1 began")
 check.outcome("00-start", {"mean DSC": mean})
 
 # %%
-titles = [f"{row['patient']}\nDSC {row['dsc']:.3f}" for row in scores]
-show.patient_sheet(list(predictions.values()), titles, columns=len(titles),
+show.patient_sheet(predictions, score=metrics.dsc, columns=len(predictions),
                    alt="Test patients, the slice with most tumour: target solid blue, "
                        "prediction dashed orange.")
 
@@ -139,7 +139,7 @@ for path in sorted(run.folder.rglob("*")):
 show.curves(run.history, alt="Training of the first network.")
 
 # %% [markdown]
-# Left: the loss should fall. Right: the DSC moves in jumps, for with one validation patient a few
+# Above: the loss should fall. Below: the DSC moves in jumps, for with one validation patient a few
 # pixels decide. The best epoch is kept, wherever it was.
 
 # %% [markdown]

@@ -93,18 +93,21 @@ ill = show.most_marked(patient.target)
 empty = np.flatnonzero(areas == 0)
 healthy = int(empty[np.abs(empty - ill).argmin()])     # the nearest one without tumour
 sequences = ["T1", "FLAIR", "T1 after contrast agent"]
+windows = [show.find_window(patient.image[..., c]) for c in range(3)]
 both = [(s, c) for s in (ill, healthy) for c in range(3)]
 show.contact_sheet([patient.image[s, :, :, c] for s, c in both],
                    targets=[patient.target[s] for s, _ in both],
                    titles=[f"{sequences[c]}, slice {patient.slices[s]}"
-                           for s, c in both], columns=3,
+                           for s, c in both], window=windows * 2, columns=3,
                    alt="Above a slice with tumour in three sequences, outlined; below "
                        "the nearest slice without.")
 
 # %% [markdown]
 # Above, the outline surrounds what is bright in FLAIR, and dull or invisible in T1. Below, the
 # nearest slice without tumour. Note what else is bright in FLAIR: the fat under the skin of the
-# head. A rule "bright is tumour" would find that first.
+# head. A rule "bright is tumour" would find that first. (Each sequence has one *grey window*: the
+# same number is the same grey in all slices. Were every slice stretched to its own range, noise
+# would look like tissue.)
 #
 # **Left and right.** Radiologists look at a patient from the feet: the patient's right is on the
 # left of the picture. The files of this set do not say which side is which; where it matters, a
@@ -112,7 +115,7 @@ show.contact_sheet([patient.image[s, :, :, c] for s, c in both],
 
 # %%
 p = patient
-show.gif(p.image[..., 1], None, p.target,
+show.gif(p.image[..., 1], None, p.target, around=None,
          alt=f"All slices of {p.name} in FLAIR, with the target.")
 
 # %% [markdown]

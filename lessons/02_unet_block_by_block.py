@@ -32,6 +32,7 @@ split = data.split_patients([path.name for path in data.find_patients(folder)],
 training, test = (data.SliceDataset(folder, size=SIZE, patients=part, drop_ends=False)
                   for part in (split.training, split.test))
 row = int(test.targets.sum(dim=(1, 2, 3)).argmax())       # the slice with most tumour
+flair_window = show.find_window(test.prepared(test.index[row][0]).image[:, 1])
 image, target = test.images[row:row + 1].float(), test.targets[row, 0].numpy()
 print(f"{len(training)} slices to train, {len(test)} to test; "
       f"image {tuple(image.shape)}")
@@ -382,6 +383,7 @@ def show_level(*names):
             titles.append(f"{name}, channel {channel}, {len(maps[-1])} px")
     return show.contact_sheet(
         maps, targets=[target] + [None] * (len(maps) - 1), titles=titles, columns=5,
+        window=[flair_window] + [None] * (len(maps) - 1),     # maps: their own ranges
         alt=f"The liveliest channels of {' and '.join(names)}.")
 
 
@@ -514,7 +516,7 @@ for name in sees:
     print(f"{name:10} sees {sees[name]} pixels, its pixels lie {apart[name]} apart")
 print(f"pixels from edge to edge, by gradient: {measured}")
 show.contact_sheet([image[0, 1].numpy(), gradient.sqrt().numpy()],
-                   targets=[target, None], columns=2,
+                   targets=[target, None], window=[flair_window, None], columns=2,
                    titles=["FLAIR, target",
                            "what moves the logit in its middle (square root)"],
                    alt="A slice, and the gradient of one logit with respect to it.")

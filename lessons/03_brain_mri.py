@@ -56,6 +56,7 @@ chosen = np.linspace(2, len(areas) - 3, 8).round().astype(int)
 show.contact_sheet([patient.image[s, :, :, 1] for s in chosen],
                    targets=[patient.target[s] for s in chosen],
                    titles=[f"slice {patient.slices[s]}" for s in chosen],
+                   window=show.find_window(patient.image[..., 1]),
                    alt="Eight slices of one patient in FLAIR from the base of the "
                        "skull upwards, tumour outlined where there is one.")
 
@@ -175,8 +176,7 @@ check.outcome("03-baselines",
 # %%
 shown = {name: baseline.patient(folder / name)            # the last baseline
          for name in split.test[:4]}
-show.patient_sheet(list(shown.values()), list(shown),
-                   alt="What the FLAIR threshold keeps in four test patients.")
+show.patient_sheet(shown, alt="What the FLAIR threshold keeps in four test patients.")
 
 # %% [markdown]
 # Where the dashed line runs along the skin, the brightest large thing in the head was not the
@@ -287,8 +287,8 @@ check.outcome("03-resume", {"whole epochs that are kept": before})
 show.curves(train.read_history(run_folder), alt="Training on brain MRI slices.")
 
 # %% [markdown]
-# Left: both losses fall; where the training loss goes on falling while the validation loss turns,
-# the network begins to learn its patients by heart. Right: the DSC of the few validation patients
+# Above: both losses fall; where the training loss goes on falling while the validation loss turns,
+# the network begins to learn its patients by heart. Below: the DSC of the few validation patients
 # jumps while the learning rate is high and settles when it falls.
 
 # %% [markdown]
@@ -404,8 +404,7 @@ worst, best = ranked[0]["patient"], ranked[-1]["patient"]
 def patient_gif(name):
     p = predictions[name]
     picture = show.gif(p.image[..., 1], p.mask, p.target,
-                       alt=f"All slices of {name}: "
-                           f"DSC {metrics.dsc(p.mask, p.target):.3f}.")
+                       alt=f"{name}: patient DSC {metrics.dsc(p.mask, p.target):.3f}.")
     picture.save(run_folder / "pictures" / f"{name}.gif")
     return picture
 
@@ -413,8 +412,8 @@ def patient_gif(name):
 patient_gif(best)
 
 # %% [markdown]
-# The best patient. Target solid blue, prediction dashed orange, from the base of the skull
-# upwards.
+# The best patient: the slices with target or prediction and a few around them, from the base of
+# the skull upwards; the number and the lines are explained below the picture.
 
 # %%
 patient_gif(worst)

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 from writing import write_config
 
-from course_lib import losses, models, predict, train
+from course_lib import losses, models, predict, show, train
 from course_lib.compute import Compute
 from course_lib.data import Prepared, SliceDataset, geometry, read_patient
 from course_lib.errors import CourseError, DataError
@@ -387,14 +387,15 @@ def test_export_writes_a_picture_and_a_mask_per_slice_and_one_zip(whole, tmp_pat
 def test_outlines_are_those_of_the_prediction_and_of_the_target(tmp_path, monkeypatch):
     shown = []
 
-    def overlay(image, prediction, target):
-        shown.append((image, prediction, target))
+    def overlay(image, prediction, target, window):
+        shown.append((image, prediction, target, window))
         return np.zeros((4, 4, 3), np.uint8)
 
     monkeypatch.setattr(exporting.show, "overlay", overlay)
     found = bright().patient(square_patient(tmp_path))
     predict.export({"SQUARE": found}, tmp_path)
-    image, prediction, target = shown[2]
+    image, prediction, target, window = shown[2]
+    assert window == show.find_window(found.image[..., 1]) == shown[0][-1]     # of all slices
     assert np.array_equal(image, found.image[2, :, :, 1])                      # FLAIR
     assert prediction.sum() == 120 and target.sum() == 144
 

@@ -50,10 +50,12 @@ def export(predictions: dict[str, Prediction], folder: str | Path) -> Path:
 
 def _draw(name: str, prediction: Prediction):
     """Yield file name and pixels of each slice's picture and mask."""
+    flair = prediction.image[..., 1]
+    window = show.find_window(flair)
     for position, number in enumerate(prediction.slices):
         target = None if prediction.target is None else prediction.target[position]
         mask = prediction.mask[position]
-        outlined = show.overlay(prediction.image[position, :, :, 1], mask, target)
+        outlined = show.overlay(flair[position], mask, target, window=window)
         yield f"{name}/{name}_{number}_outlined.png", outlined
         yield f"{name}/{name}_{number}_mask.png", (mask > 0).astype(np.uint8) * 255
 

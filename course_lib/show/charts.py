@@ -1,10 +1,11 @@
-"""Charts of scores and of trainings, drawn without pyplot, so that widgets and threads are safe."""
+"""Charts of scores and of trainings; narrow, so that a phone shows their words, too."""
 
 import numpy as np
 
-from course_lib.show.pictures import Picture, from_figure
+from course_lib.show.pictures import Picture, from_figure, new_figure
 
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
+WIDTH = 6                                                        # inches
 
 
 def dsc_chart(table: list[dict], alt: str = "") -> Picture:
@@ -14,12 +15,10 @@ def dsc_chart(table: list[dict], alt: str = "") -> Picture:
         table: rows with patient and dsc; NaN (nothing to measure) is left out and counted.
         alt: what to see; the numbers are added to it.
     """
-    from matplotlib.figure import Figure
-
     measured = sorted((row["dsc"], row["patient"]) for row in table if not np.isnan(row["dsc"]))
     left_out = len(table) - len(measured)
     scores = [score for score, _ in measured]
-    figure = Figure(figsize=(7.5, 1.2 + 0.32 * len(measured)), layout="constrained")
+    figure = new_figure(WIDTH, 1.2 + 0.32 * len(measured))
     axis = figure.subplots()
     axis.barh([name for _, name in measured], scores, color="#56B4E9")
     for position, score in enumerate(scores):           # in the right margin, where no line crosses
@@ -39,27 +38,25 @@ def dsc_chart(table: list[dict], alt: str = "") -> Picture:
 
 
 def curves(history: list[dict], alt: str = "") -> Picture:
-    """Draw losses and DSC over epochs, side by side: they share no axis.
+    """Draw losses over epochs and below them the DSC: they share no axis but the epochs.
 
     Args:
         history: rows of history.csv.
         alt: what to see; the last numbers are added to it.
     """
-    from matplotlib.figure import Figure
-
     epochs = [row["epoch"] for row in history]
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    left, right = figure.subplots(1, 2, sharex=True)
+    figure = new_figure(WIDTH, 5.2)
+    above, below = figure.subplots(2, 1, sharex=True)
     for name, colour, style in (("training_loss", BLUE, "-"), ("validation_loss", VERMILION, "--")):
-        left.plot(epochs, [row[name] for row in history], style, color=colour, marker=".",
-                  label=name.replace("_", " "))
-    left.set(xlabel="epoch", ylabel="loss", title="Loss")
-    left.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    left.legend(frameon=False)
+        above.plot(epochs, [row[name] for row in history], style, color=colour, marker=".",
+                   label=name.replace("_", " "))
+    above.set(ylabel="loss", title="Loss")
+    above.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    above.legend(frameon=False)
     scores = [row["prepared_dsc"] for row in history]
-    right.plot(epochs, scores, color=GREEN, marker=".")
-    right.set(xlabel="epoch", ylabel="mean DSC", ylim=(0, 1), title="Validation, prepared grid")
-    right.grid(alpha=0.3)
+    below.plot(epochs, scores, color=GREEN, marker=".")
+    below.set(xlabel="epoch", ylabel="mean DSC", ylim=(0, 1), title="Validation, prepared grid")
+    below.grid(alpha=0.3)
     last = history[-1]
     return from_figure(figure, f"{alt} Curves over {len(epochs)} epochs: training loss ends at "
                                f"{last['training_loss']:.3f}, validation loss at "
@@ -70,18 +67,16 @@ LINES = [(BLUE, "-"), (VERMILION, "--"), (GREEN, "-."), ("#CC79A7", ":"), ("#E69
 
 
 def histograms(panels: dict[str, dict[str, np.ndarray]], xlabel: str, alt: str) -> Picture:
-    """Draw distributions as lines, one panel beside the other; each line has its colour and style.
+    """Draw distributions as lines, one panel below the other; each line has its colour and style.
 
     Args:
         panels: title to {label: values}; the same labels in each panel, at most five.
         xlabel: what the values are, with unit.
         alt: what to see; medians are added to it.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.6 * len(panels), 3.2), layout="constrained")
+    figure = new_figure(WIDTH, 2.8 * len(panels))
     medians = []
-    for axis, (title, groups) in zip(np.atleast_1d(figure.subplots(1, len(panels))),
+    for axis, (title, groups) in zip(np.atleast_1d(figure.subplots(len(panels))),
                                      panels.items(), strict=True):
         pooled = np.concatenate(list(groups.values()))
         edges = np.linspace(*np.percentile(pooled, (0.1, 99.5)), 61)
@@ -104,9 +99,7 @@ def dots(groups: dict[str, list[float]], xlabel: str, alt: str, log: bool = Fals
         alt: what to see; range and median are added to it.
         log: a logarithmic axis.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.5, 0.9 + 0.6 * len(groups)), layout="constrained")
+    figure = new_figure(WIDTH, 0.9 + 0.6 * len(groups))
     axis = figure.subplots()
     notes = []
     for row, (label, values) in enumerate(groups.items()):

@@ -1,14 +1,13 @@
-"""Slices with outlines, alone and in sheets. Every picture says in words what it shows."""
+"""Slices in grey with outlines. Every picture says in words what it shows."""
 
 import base64
 import html
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageColor
+from PIL import ImageColor
 from scipy import ndimage
 
 from course_lib.errors import CourseError
@@ -54,23 +53,51 @@ class Picture:
         return path
 
 
-def from_figure(figure, alt: str) -> Picture:
+def new_figure(width: float, height: float):
+    """Make a matplotlib Figure, in inches, without pyplot: widgets and threads are safe."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def from_figure(figure, alt: str, dpi: int = 110) -> Picture:
     """Turn a matplotlib Figure into a Picture."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=110, bbox_inches="tight")
-    return Picture(file.getvalue(), alt)
-
-
-def from_array(pixels: np.ndarray, alt: str) -> Picture:
-    """Turn (H, W) or (H, W, 3) uint8 into a Picture."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="png")
+    figure.savefig(file, format="png", dpi=dpi, bbox_inches="tight")
     return Picture(file.getvalue(), alt)
 
 
 def most_marked(mask: np.ndarray) -> int:
     """Find the slice with most label in (S, H, W): its index; 0 where nothing is marked."""
     return int((np.asarray(mask) > 0).sum(axis=(1, 2)).argmax())
+
+
+def find_window(volume) -> tuple[float, float]:
+    """Find the intensities to show as black and as white in all slices of one patient and channel.
+
+    Were each slice stretched to its own range, noise would be white, and a tissue's grey would
+    change from slice to slice. Black is the 0.5th percentile: air. White is 2.2 times the median
+    inside the head, counted from black: brain is then near middle grey, however much fat is bright.
+
+    Args:
+        volume: array or tensor of any shape and range; the head is what is more than a tenth of
+            the way up from black to the brightest.
+    """
+    values = np.ravel(np.asarray(volume, dtype=np.float32))
+    values = values[:: 1 + len(values) // 200_000]               # enough to know percentiles
+    black, brightest = np.percentile(values, (0.5, 99.9))        # not the maximum: a hot pixel
+    head = values[values > black + 0.1 * (brightest - black)]
+    middle = np.median(head) if len(head) else black
+    return float(black), float(min(black + 2.2 * (middle - black), values.max()))
+
+
+def tell_windows(windows: list[tuple[float, float]]) -> str:
+    """Put the windows of some pictures in words: grey window 0 to 180."""
+    different = [" to ".join(f"{float(f'{value:.3g}'):g}" for value in pair)
+                 for pair in dict.fromkeys(windows)]
+    if len(different) > 4:
+        return f"{len(different)} grey windows"
+    return f"grey window{'s' * (len(different) > 1)} {', '.join(different)}"
 
 
 def outline_most_marked(image, mask, target) -> np.ndarray:
@@ -82,22 +109,15 @@ def outline_most_marked(image, mask, target) -> np.ndarray:
         target: (N, 1, H, W) label map.
     """
     target = np.asarray(target)[:, 0]
-    row = most_marked(target)
-    slice_of = image[row, min(1, image.shape[1] - 1)]
-    return overlay(np.asarray(slice_of, dtype=np.float32), mask[row] > 0, target[row] > 0)
+    row, channel = most_marked(target), min(1, image.shape[1] - 1)
+    volume = np.asarray(image[:, channel], dtype=np.float32)
+    return overlay(volume[row], mask[row] > 0, target[row] > 0, window=find_window(volume))
 
 
-def grey(image: np.ndarray, window: tuple[float, float] | None = None) -> np.ndarray:
-    """Turn a slice of any range into uint8 grey values.
-
-    Args:
-        image: (H, W).
-        window: intensities shown as black and as white; None takes the minimum and the 99.5th
-            percentile of the slice.
-    """
-    image = np.asarray(image, dtype=np.float32)
-    low, high = window or (image.min(), np.percentile(image, 99.5))
-    scaled = (image - low) / max(float(high - low), 1e-6)
+def grey(image: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    """Turn (H, W) of any range into uint8; the window's intensities become black and white."""
+    low, high = window
+    scaled = (np.asarray(image, dtype=np.float32) - low) / max(float(high - low), 1e-6)
     return (scaled.clip(0, 1) * 255).round().astype(np.uint8)
 
 
@@ -111,17 +131,16 @@ def _dashes(line: np.ndarray, mask: np.ndarray, length: int) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, prediction: np.ndarray | None = None,
-            target: np.ndarray | None = None, *, zoom: int = 2, opacity: float = 1.0,
-            window: tuple[float, float] | None = None,
-            colours: tuple[str, str] = (TARGET, PREDICTION)) -> np.ndarray:
+            target: np.ndarray | None = None, *, window: tuple[float, float], zoom: int = 2,
+            opacity: float = 1.0, colours: tuple[str, str] = (TARGET, PREDICTION)) -> np.ndarray:
     """Draw outlines on a grey slice: target solid, prediction dashed.
 
     Args:
         image: (H, W), any range.
         prediction, target: (H, W) masks of 0 and 1; None draws none.
+        window: intensities shown as black and as white; find_window chooses for a patient.
         zoom: pixels per pixel, so that lines are fine.
         opacity: of the lines, in [0, 1].
-        window: see `grey`.
         colours: of target and prediction; `TUTORIAL` is the usual green and red, which one reader
             in twenty cannot tell apart.
     Returns:
@@ -139,69 +158,3 @@ def overlay(image: np.ndarray, prediction: np.ndarray | None = None,
             mixed = (1 - opacity) * picture[line] + opacity * np.array(ImageColor.getrgb(colour))
             picture[line] = mixed.round()
     return picture
-
-
-def contact_sheet(images: list[np.ndarray], predictions: list | None = None,
-                  targets: list | None = None, *, titles: list[str], alt: str, columns: int = 4,
-                  window: tuple[float, float] | None = None,
-                  colours: tuple[str, str] = (TARGET, PREDICTION)) -> Picture:
-    """Lay many slices on one sheet, each with its outlines and title, and a legend.
-
-    Args:
-        images: (H, W) each.
-        predictions, targets: a mask or None for each image; None for none at all.
-        titles: one for each image.
-        alt: what the sheet shows.
-        window: see `grey`; the same for all.
-    """
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-
-    columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
-    figure = Figure(figsize=(2.6 * columns, 3.1 * rows + 0.3), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.06)                   # inches, between rows
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    nothing = [None] * len(images)
-    predictions = nothing if predictions is None else predictions
-    targets = nothing if targets is None else targets
-    for position, axis in enumerate(axes):
-        axis.axis("off")
-        if position < len(images):
-            zoom = max(2, 512 // len(images[position]))          # lines of one width in all sheets
-            axis.imshow(overlay(images[position], predictions[position], targets[position],
-                                zoom=zoom, window=window, colours=colours))
-            axis.set_title(titles[position], fontsize=9)
-    legend = [Line2D([], [], color=colour, linestyle=style, label=label)
-              for colour, style, label, masks in ((colours[0], "-", "target", targets),
-                                                  (colours[1], "--", "prediction", predictions))
-              if any(mask is not None for mask in masks)]
-    if legend:
-        figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False)
-    return from_figure(figure, alt)
-
-
-def patient_sheet(patients: Sequence, titles: Sequence[str], *, alt: str, columns: int = 4,
-                  channel: int = 1) -> Picture:
-    """Show one slice of each patient: the one with most label, outlined.
-
-    Args:
-        patients: each with image (S, H, W, C), mask and target (S, H, W) or None, as
-            predict.Prediction has.
-        titles: one for each patient.
-        alt: what the sheet shows.
-        channel: of the image; 1 is FLAIR.
-    """
-    rows = [main_slice(patient) for patient in patients]
-    pairs = list(zip(patients, rows, strict=True))
-    return contact_sheet([patient.image[row, ..., channel] for patient, row in pairs],
-                         [patient.mask[row] for patient, row in pairs],
-                         [None if patient.target is None else patient.target[row]
-                          for patient, row in pairs],
-                         titles=titles, columns=columns, alt=alt)
-
-
-def main_slice(patient) -> int:
-    """Find the slice with most target; with most prediction, where no target is marked."""
-    marked = patient.target is not None and np.any(patient.target)
-    return most_marked(patient.target if marked else patient.mask)

@@ -4,11 +4,14 @@ No pyplot: with ipykernel 7 callbacks run on another thread, and pyplot figures 
 (jupyterlab issue 19719).
 """
 
+import io
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from PIL import Image
 
-from course_lib.show.pictures import Picture, from_array, main_slice, overlay, patient_sheet
+from course_lib.show.pictures import Picture, find_window, overlay, tell_windows
+from course_lib.show.sheets import main_slice, patient_sheet, score_labelled, tell_dsc
 
 
 class SliceViewer:
@@ -28,15 +31,6 @@ class SliceViewer:
                 "text/html": self.picture._repr_html_(), "text/plain": repr(self.picture)}
 
 
-def _score(score: Callable, mask: np.ndarray, target: np.ndarray | None) -> float:
-    """Score a patient; NaN without a target: there is nothing to measure."""
-    return float("nan") if target is None else float(score(mask > 0, target > 0))
-
-
-def _mention(before: str, value: float) -> str:
-    return "" if np.isnan(value) else f"{before}patient DSC {value:.3f}"
-
-
 def slice_viewer(predictions: Mapping, *, score: Callable, channel: int = 1) -> SliceViewer:
     """Leaf through patients and slices; move opacity and threshold and see the DSC follow.
 
@@ -52,6 +46,7 @@ def slice_viewer(predictions: Mapping, *, score: Callable, channel: int = 1) -> 
     """
     import ipywidgets
 
+    windows = {name: find_window(each.image[..., channel]) for name, each in predictions.items()}
     patient = ipywidgets.Dropdown(options=list(predictions), description="patient")
     position = ipywidgets.IntSlider(description="slice", min=1, max=2, value=1)
     opacity = ipywidgets.FloatSlider(description="opacity", min=0, max=1, step=0.05, value=1.0)
@@ -61,17 +56,20 @@ def slice_viewer(predictions: Mapping, *, score: Callable, channel: int = 1) -> 
     caption = ipywidgets.HTML()
 
     def draw(_=None):
-        chosen = predictions[patient.value]
+        chosen, window = predictions[patient.value], windows[patient.value]
         several = len(chosen.probabilities) > 1
         labelled = 1 - chosen.probabilities[0] if several else chosen.probabilities[0]
         mask, row = labelled > threshold.value, position.value - 1
         target = None if chosen.target is None else chosen.target[row]
-        pixels = overlay(chosen.image[row, ..., channel], mask[row], target, opacity=opacity.value)
-        alt = (f"slice {position.value} of {len(mask)}, threshold {threshold.value:.2f}"
-               f"{_mention(': ', _score(score, mask, chosen.target))}")
-        picture.value = from_array(pixels, alt).data
+        pixels = overlay(chosen.image[row, ..., channel], mask[row], target, window=window,
+                         opacity=opacity.value)
+        text = (f"slice {position.value} of {len(mask)}, threshold {threshold.value:.2f}"
+                f"{tell_dsc(': patient ', score_labelled(score, mask, chosen.target))}")
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, format="png")
+        picture.value = file.getvalue()
         lines = "Prediction dashed" if target is None else "Target solid, prediction dashed"
-        caption.value = f"{alt}. {lines}; the patient's right is on the left."
+        caption.value = f"{text}. {lines}; {tell_windows([window])}, the same in all slices."
 
     def change_patient(_=None):
         chosen = predictions[patient.value]
@@ -90,10 +88,10 @@ def slice_viewer(predictions: Mapping, *, score: Callable, channel: int = 1) -> 
 
 def _still(predictions: Mapping, score: Callable, channel: int) -> Picture:
     """Show each patient's main slice, for where no front end draws the widget."""
-    scores = [_score(score, each.mask, each.target) for each in predictions.values()]
+    scores = [score_labelled(score, each.mask, each.target) for each in predictions.values()]
     measured = [value for value in scores if not np.isnan(value)]
     mean = f"; mean patient DSC {np.mean(measured):.3f}" if measured else ""
-    titles = [f"{name}\nslice {main_slice(each) + 1}{_mention(', ', value)}"
-              for (name, each), value in zip(predictions.items(), scores, strict=True)]
     alt = f"The slice with most tumour of {len(scores)} patients, outlined{mean}."
-    return patient_sheet(list(predictions.values()), titles, channel=channel, alt=alt)
+    titled = {f"{name}{tell_dsc(', patient ', value)}": each
+              for (name, each), value in zip(predictions.items(), scores, strict=True)}
+    return patient_sheet(titled, channel=channel, alt=alt)
