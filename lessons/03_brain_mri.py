@@ -198,21 +198,6 @@ def new_model():
     return models.UNet(in_channels=3, out_channels=1, features=SETTINGS["features"])
 
 # %% [markdown]
-# **Watch.** TensorBoard shows curves while the training runs. The next cell opens it inside the
-# notebook; it needs a browser that allows it. If the frame stays empty, nothing is lost: the same
-# curves are drawn below from `history.csv`.
-
-# %%
-import os
-import sys
-
-from tensorboard import manager
-
-os.environ["PATH"] = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
-# %load_ext tensorboard
-# %tensorboard --logdir "{run_folder.as_posix()}" --port 0
-
-# %% [markdown]
 # **Stop.** Trainings get interrupted: a lid closes, Colab disconnects. We do it on purpose. The
 # function below sends, in the middle of the second epoch, the same signal as the notebook's stop
 # button.
@@ -246,6 +231,30 @@ except KeyboardInterrupt:
     print("\nstopped;", len(train.read_history(run_folder)), "whole epoch is kept")
 
 # %% [markdown]
+# **Watch.** TensorBoard draws what a training writes after every epoch. We open it here, inside
+# the notebook: one epoch is a dot, from the second on it is a line. While the training goes on,
+# the round arrow at the top of the frame reads again. If the frame stays empty (the browser must
+# allow it), nothing is lost: the same curves are drawn below from `history.csv`.
+
+# %%
+import random
+from urllib.parse import urlsplit
+
+from tensorboard import notebook, program
+
+board = program.TensorBoard()
+board.configure(logdir=str(run_folder), port=0, load_fast="false")
+port = urlsplit(board.launch()).port            # it runs in this kernel, and ends with it
+
+
+def watch():
+    random.seed()      # the frame's name is drawn: after a resume, the same would come again
+    notebook.display(port=port, height=600)
+
+
+watch()
+
+# %% [markdown]
 # **Forecast.** One epoch and a half are done. Will the training start over, go on from the middle
 # of the second epoch, or from its beginning? And will the final weights differ from those of a
 # training that was never stopped?
@@ -270,6 +279,9 @@ if before < config.epochs:                                # else the training wa
 # numbers included: on a CPU the final weights are the same, bit for bit, as without the
 # interruption. (A test of the library kills trainings at every step to make sure.) Change a
 # setting, and `fit` refuses and names the change.
+
+# %%
+watch()                                         # TensorBoard again, now with all epochs
 
 # %%
 show.curves(train.read_history(run_folder), alt="Training on brain MRI slices.")
@@ -468,9 +480,3 @@ viewer
 
 # %%
 check.summary("03")
-
-# %%
-servers = [server for server in manager.get_all() if server.logdir == run_folder.as_posix()]
-for server in servers:                  # end the TensorBoard that this notebook began
-    os.kill(server.pid, signal.SIGTERM)
-assert servers or PROFILE != "tiny", "TensorBoard did not start; see its cell"
