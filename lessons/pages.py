@@ -41,6 +41,7 @@ LEGEND = ("Patients that the network has not seen, the best first: "
           "a perfect match, 0 for no overlap.")
 PIECE = 620                         # pixels of a sheet that a phone still shows readably
 INLINE = re.compile(r'<img src="data:image/(png|gif);base64,([^"]+)" alt="([^"]*)"[^>]*>')
+IN_MARKDOWN = re.compile(r"!\[([^\]]*)\]\(data:image/(\w+);base64,([^)]+)\)")
 
 
 def write_record(output: Path, record: dict) -> None:
@@ -136,10 +137,14 @@ def picture(data: bytes, kind: str, alt: str, images: Path) -> str:
     return f'<span class="whole">{whole}</span><span class="pieces">{small}</span>'
 
 
-def ready_outputs(node: nbformat.NotebookNode, images: Path) -> None:
-    """Make files of the pictures inside outputs: a page opens before they are loaded. Names in
-    tables may break after an underscore."""
+def make_light(node: nbformat.NotebookNode, images: Path) -> None:
+    """Make files of the pictures inside cells: a page opens before they are loaded. Names in tables
+    may break after an underscore."""
     for cell in node.cells:
+        if cell.cell_type == "markdown":
+            cell.source = IN_MARKDOWN.sub(
+                lambda match: picture(base64.b64decode(match[3]), match[2],
+                                      html.escape(match[1], quote=True), images), cell.source)
         for data in (output.get("data", {}) for output in cell.get("outputs", [])):
             if "text/html" in data:
                 data["text/html"] = INLINE.sub(
@@ -278,7 +283,7 @@ def build(output: Path, strict: bool = False) -> Path:
         for notebook in notebooks:
             node = nbformat.read(notebook, as_version=4)
             make_still(node)
-            ready_outputs(node, images)
+            make_light(node, images)
             keep_inside(node, {path.name for path in notebooks})
             nbformat.write(node, source / notebook.name)
         (source / "pictures.md").write_text(pictures_page(output, images), "utf-8")

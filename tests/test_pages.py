@@ -70,7 +70,7 @@ def test_a_saved_page_shows_stills_instead_of_widgets_and_servers():
 def test_pictures_become_files_once_and_keep_their_words(tmp_path):
     shown = {"text/html": "<p>first</p>" + small_picture('It says "7".')._repr_html_()}
     node = notebook(outputs=[shown, {"text/html": small_picture("Again.")._repr_html_()}])
-    pages.ready_outputs(node, tmp_path)
+    pages.make_light(node, tmp_path)
     (file,) = tmp_path.iterdir()
     assert file.read_bytes() == small_picture().data
     first, again = (output.data["text/html"] for output in node.cells[0].outputs)
@@ -136,7 +136,7 @@ def test_a_wide_picture_without_gutters_is_marked(tmp_path):
 def test_names_in_tables_may_break():
     page = Table([{"a_name": "TWIN_01", "dsc": 0.5}])._repr_html_()
     node = notebook(outputs=[{"text/html": f"<p>as_is</p>{page}"}])
-    pages.ready_outputs(node, None)
+    pages.make_light(node, None)
     shown = node.cells[0].outputs[0].data["text/html"]
     assert "<p>as_is</p>" in shown and shown.replace("<wbr>", "") == f"<p>as_is</p>{page}"
     assert "a_<wbr>name</th>" in shown and "TWIN_<wbr>01</td>" in shown
