@@ -85,7 +85,7 @@ def gutters(page: np.ndarray) -> list[int]:
     Args:
         page: (H, W) grey values.
     """
-    blank = (page[:-40] > 250).all(axis=0)
+    blank = (page[:-40] > 240).all(axis=0)                     # JPEG's white is not quite white
     ends = np.flatnonzero(np.diff(blank, prepend=False, append=False)).reshape(-1, 2)
     strips = [(int(start), int(end)) for start, end in ends if end - start > 7]
     return [(start + end) // 2 for (_, before), (start, end) in pairwise(strips)

@@ -6,8 +6,6 @@ import json
 import re
 from pathlib import Path
 
-from docutils import nodes
-
 project = "Medical image segmentation"
 html_title = project
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
@@ -62,12 +60,16 @@ def own_signature(app, what, name, thing, options, signature: str | None, return
 SECTIONS: dict[str, list[tuple[str, str, str]]] = {}     # page to (id, title, own text in small)
 
 
+def is_section(node) -> bool:
+    return node.tagname == "section"
+
+
 def note_sections(app, doctree, name: str) -> None:
     """Note what stands in each section of a page: search.js takes the reader there."""
     SECTIONS[name] = []
-    for section in doctree.findall(nodes.section):
+    for section in doctree.findall(is_section):
         title, *parts = section.children
-        own = " ".join(part.astext() for part in parts if not isinstance(part, nodes.section))
+        own = " ".join(part.astext() for part in parts if not is_section(part))
         text = re.sub(r"<[^>]*>|\s+", " ", f"{title.astext()} {own}").lower()
         SECTIONS[name].append((section["ids"][0], title.astext(), text))
 

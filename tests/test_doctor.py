@@ -42,7 +42,7 @@ def test_a_report_is_text_with_each_command_whole_on_a_line_of_its_own():
 def test_a_report_is_a_table_in_a_notebook():
     page = doctor.Report(LINES)._repr_html_()
     assert page.count("<tr>") == 3 and ">FIX</b></td>" in page
-    assert "1.0 of &lt;8&gt; GB" in page and f"<code>{LINES[2].command}</code></td>" in page
+    assert "1.0 of &lt;8&gt; GB" in page and f"<code>{LINES[2].command}</code></span></td>" in page
     assert page.count("<code>") == 1                             # where there is nothing to mend
 
 

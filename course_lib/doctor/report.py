@@ -68,7 +68,9 @@ class Report:
 def html_row(line: Line) -> str:
     """Write a line as a row of a table: mark, topic, text with the command below it."""
     text, ground = COLOURS[line.mark]
-    mark = f'<b style="color:{text};background:{ground};padding:0 .4em">{line.mark}</b>'
+    style = f"color:{text};background:{ground};padding:0 .4em;white-space:nowrap"
+    mark = f'<b style="{style}">{line.mark}</b>'
     command = f"<br><code>{html.escape(line.command)}</code>" if line.command else ""
-    cells = (mark, html.escape(line.topic), html.escape(line.text) + command)
+    found = f'<span style="overflow-wrap:anywhere">{html.escape(line.text)}{command}</span>'
+    cells = (mark, html.escape(line.topic), found)
     return "<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells) + "</tr>"
