@@ -1,4 +1,11 @@
 # %% [markdown] tags=["title"]
+# ![FLAIR slices of three simulated patients, the tumour outlined in solid blue, and in dashed
+# orange what a network found: nearly the same in the first and the third, half of it in the
+# second](../docs/pictures/start.jpg)
+#
+# *Three patients that a network had not seen before, from lesson 03, where it is trained for a few
+# minutes. Here you train a smaller one, in less than one minute.*
+#
 # Nothing is downloaded, no account is needed.
 #
 # Press *Run → Run All Cells* now, and read while it works.

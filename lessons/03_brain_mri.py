@@ -204,22 +204,6 @@ def new_model():
     return models.UNet(in_channels=3, out_channels=1, features=SETTINGS["features"])
 
 # %% [markdown]
-# **Watch.** TensorBoard shows curves while the training runs. The next cell opens it inside the
-# notebook; it needs a browser that allows it. If the frame stays empty, nothing is lost: the same
-# curves are drawn below from `history.csv`.
-
-# %%
-import os
-import sys
-
-from tensorboard import manager
-
-programs = os.path.dirname(sys.executable)
-os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
-# %load_ext tensorboard
-# %tensorboard --logdir "{run_folder.as_posix()}" --port 0
-
-# %% [markdown]
 # **Stop.** Trainings get interrupted: a lid closes, Colab disconnects. We do it on purpose. The
 # function below sends, in the middle of the second epoch, the same signal as the notebook's stop
 # button.
@@ -253,6 +237,30 @@ except KeyboardInterrupt:
     print("\nstopped in the second epoch")
 
 # %% [markdown]
+# **Watch.** TensorBoard draws what a training writes after every epoch. We open it here, inside
+# the notebook. While the training goes on, the round arrow at the top of the frame reads again.
+# If the frame stays empty (the browser must allow it), nothing is lost: the same curves are drawn
+# below from `history.csv`.
+
+# %%
+import random
+from urllib.parse import urlsplit
+
+from tensorboard import notebook, program
+
+board = program.TensorBoard()
+board.configure(logdir=str(run_folder), port=0, load_fast="false")
+port = urlsplit(board.launch()).port     # it runs in this kernel, and ends with it
+
+
+def watch():
+    random.seed()    # the frame's name is drawn: a resume would bring the same again
+    notebook.display(port=port, height=600)
+
+
+watch()
+
+# %% [markdown]
 # **Forecast.** One epoch and a half are done. Will the training start over, go on from the middle
 # of the second epoch, or from its beginning? And will the final weights differ from those of a
 # training that was never stopped?
@@ -282,6 +290,9 @@ check.outcome("03-resume", {"whole epochs that are kept": before})
 # numbers included: on a CPU the final weights are the same, bit for bit, as without the
 # interruption. (A test of the library kills trainings at every step to make sure.) Change a
 # setting, and `fit` refuses and names the change.
+
+# %%
+watch()                                         # TensorBoard again, now with all epochs
 
 # %%
 show.curves(train.read_history(run_folder), alt="Training on brain MRI slices.")
@@ -488,10 +499,3 @@ viewer
 
 # %%
 check.summary("03")
-
-# %%
-servers = [server for server in manager.get_all()
-           if server.logdir == run_folder.as_posix()]
-for server in servers:                  # end the TensorBoard that this notebook began
-    os.kill(server.pid, signal.SIGTERM)
-assert servers or PROFILE != "tiny", "TensorBoard did not start; see its cell"

@@ -26,6 +26,7 @@ where one is missing, the notebook says so in a line, with the command, and runs
 
 import argparse
 import ast
+import base64
 import hashlib
 import re
 import sys
@@ -42,6 +43,7 @@ from course_lib.check.lessons import LESSONS, Lesson
 
 HERE = Path(__file__).parent
 NOTEBOOKS, README = HERE.parent / "notebooks", HERE.parent / "README.md"
+PICTURES = HERE.parent / "docs" / "pictures"
 EDITIONS = ("student", "teacher", "answers", "solved")
 ENDLESS = ("- If the cell does not end: *Kernel → Interrupt*; the checker then says where it was. "
            "(It stops by itself after 10 seconds, but not on Windows.)")
@@ -248,6 +250,15 @@ def make_cells_of(lesson: Path, edition: str) -> lint.Cells:
     return made
 
 
+def embed_pictures(text: str) -> str:
+    """Put a picture's bytes in place of its path in Markdown: on Colab a notebook is alone."""
+    def embed(match: re.Match) -> str:
+        data = base64.b64encode((PICTURES / match[1]).read_bytes()).decode()
+        return f"](data:image/jpeg;base64,{data})"
+
+    return re.sub(r"\]\(\.\./docs/pictures/(\w+\.jpg)\)", embed, text)
+
+
 def make_notebook(lesson: Path, edition: str = "student") -> str:
     """Turn a lesson into the text of its notebook."""
     notebook = nbformat.v4.new_notebook(cells=make_cells_of(lesson, edition))
@@ -255,6 +266,8 @@ def make_notebook(lesson: Path, edition: str = "student") -> str:
         cell.id = hashlib.sha256(f"{lesson.stem}/{position}".encode()).hexdigest()[:12]
         tags = cell.metadata.get("tags", [])
         cell.metadata = nbformat.NotebookNode({"tags": tags} if tags else {})
+        if cell.cell_type == "markdown":
+            cell.source = embed_pictures(cell.source)
     notebook.metadata = nbformat.NotebookNode(
         {"kernelspec": KERNEL, "language_info": {"name": "python"}})
     notebook.nbformat, notebook.nbformat_minor = 4, 5

@@ -2,6 +2,8 @@
 
 import importlib.util
 import inspect
+import json
+import re
 from pathlib import Path
 
 project = "Medical image segmentation"
@@ -33,7 +35,7 @@ html_favicon = "icon.svg"
 html_show_copyright = False
 html_use_index = False
 html_domain_indices = False
-html_static_path = ["style.css", str(MATHJAX)]
+html_static_path = ["style.css", "search.js", str(MATHJAX)]
 html_css_files = ["style.css"]
 html_extra_path = ["extra"]
 html_copy_source = False
@@ -55,6 +57,40 @@ def own_signature(app, what, name, thing, options, signature: str | None, return
         return "()", returns
 
 
+SECTIONS: dict[str, list[tuple[str, str, str]]] = {}     # page to (id, title, own text in small)
+
+
+def is_section(node) -> bool:
+    return node.tagname == "section"
+
+
+def note_sections(app, doctree, name: str) -> None:
+    """Note what stands in each section of a page: search.js takes the reader there."""
+    SECTIONS[name] = []
+    for section in doctree.findall(is_section):
+        title, *parts = section.children
+        own = " ".join(part.astext() for part in parts if not is_section(part))
+        text = re.sub(r"<[^>]*>|\s+", " ", f"{title.astext()} {own}").lower()
+        SECTIONS[name].append((section["ids"][0], title.astext(), text))
+
+
+def write_sections(app, error) -> None:
+    """Write down all sections, as a script: a page that is opened as a file may fetch nothing."""
+    if error is None:
+        (Path(app.outdir) / "_static" / "sections.js").write_text(
+            f"const SECTIONS = {json.dumps(SECTIONS)};\n", "utf-8")
+
+
+def add_scripts(app, name: str, template, context, doctree) -> None:
+    """Load what the search needs where it is needed."""
+    if name == "search":
+        app.add_js_file("sections.js")
+        app.add_js_file("search.js")
+
+
 def setup(app) -> None:
+    app.connect("doctree-resolved", note_sections)
+    app.connect("build-finished", write_sections)
+    app.connect("html-page-context", add_scripts)
     app.connect("autodoc-process-docstring", plain_docstring)
     app.connect("autodoc-process-signature", own_signature)

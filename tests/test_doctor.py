@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,8 +41,34 @@ def test_a_report_is_text_with_each_command_whole_on_a_line_of_its_own():
 
 def test_a_report_is_a_table_in_a_notebook():
     page = doctor.Report(LINES)._repr_html_()
-    assert page.count("<tr>") == 4 and ">FIX</td>" in page       # the names are a row, too
-    assert "1.0 of &lt;8&gt; GB" in page and f">{LINES[2].command}</td>" in page
+    assert page.count("<tr>") == 3 and ">FIX</b></td>" in page
+    assert "1.0 of &lt;8&gt; GB" in page and f"<code>{LINES[2].command}</code></span></td>" in page
+    assert page.count("<code>") == 1                             # where there is nothing to mend
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of #RRGGBB in [0, 1]: https://www.w3.org/TR/WCAG22/#dfn-relative-luminance
+    """
+    shares = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4
+                        for share in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(text: str, ground: str) -> float:
+    """Contrast ratio of two colours, from 1 to 21."""
+    dark, bright = sorted((luminance(text), luminance(ground)))
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def test_marks_can_be_read_on_light_and_on_dark_pages():
+    assert contrast("#FFFFFF", "#000000") == pytest.approx(21)
+    assert contrast("#777777", "#FFFFFF") < 4.5 < contrast("#767676", "#FFFFFF")
+    page = doctor.Report(LINES)._repr_html_()
+    marks = re.findall(r"color:(#\w{6});background:(#\w{6});[^>]*>(\w+)<", page)
+    assert [mark for *_, mark in marks] == ["OK", "WARN", "FIX"]  # each has a ground of its own
+    assert [mark for text, ground, mark in marks if contrast(text, ground) < 4.5] == []
+    assert len({ground for _, ground, _ in marks}) == 3
 
 
 def test_the_advice_is_two_lines_each_on_an_environment_and_on_a_mirror():

@@ -1,6 +1,7 @@
 """What every notebook must be, without running it. Running is nbval's: see `make test`."""
 
 import ast
+import base64
 import importlib.util
 import json
 import re
@@ -53,6 +54,16 @@ def test_a_changed_lesson_is_noticed(tmp_path, monkeypatch):
     text = (tmp_path / "README.md").read_text("utf-8").replace("U-Net, block by block", "U-Net")
     (tmp_path / "README.md").write_text(text, "utf-8")
     assert "README.md" in build.stale()
+
+
+def test_a_picture_travels_inside_its_notebook():
+    first = cells(LESSONS[0], "markdown")[0]
+    alt, data = re.search(r"!\[([^\]]+)\]\(data:image/jpeg;base64,([^)]+)\)", first).groups()
+    assert base64.b64decode(data) == (CHECKOUT / "docs/pictures/start.jpg").read_bytes()
+    assert len(data) < 80_000 and "outlined" in alt
+    assert build.embed_pictures("[a link](../docs/results.md)") == "[a link](../docs/results.md)"
+    assert "](../docs/pictures" not in "".join(
+        "".join(cells(lesson, "markdown")) for lesson in LESSONS)
 
 
 def test_building_twice_gives_the_same_bytes():

@@ -1,10 +1,12 @@
 """What lessons/pages.py gathers for the site. Rendered pages are looked at in test_site.py."""
 
 import io
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
 import nbformat
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,6 +14,7 @@ import pages
 from course_lib import show
 from course_lib.check.lessons import LESSONS
 from course_lib.errors import CourseError
+from course_lib.tables import Table
 
 
 def notebook(*markdown: str, outputs: list[dict] = ()) -> nbformat.NotebookNode:
@@ -25,6 +28,16 @@ def small_picture(alt: str = "A grey square.", grey: int = 99) -> show.Picture:
     file = io.BytesIO()
     Image.new("L", (6, 4), grey).save(file, "png")
     return show.Picture(file.getvalue(), alt)
+
+
+def bands(*widths: int, height: int = 300) -> np.ndarray:
+    """Grey values of panels of such widths with white gutters of 10 pixels, as sheets have them."""
+    page = np.full((height, sum(widths) + 10 * (len(widths) + 1)), 255, np.uint8)
+    left = 10
+    for width in widths:
+        page[5:-50, left : left + width] = 60
+        left += width + 10
+    return page
 
 
 def record(**lessons) -> dict:
@@ -58,13 +71,76 @@ def test_a_saved_page_shows_stills_instead_of_widgets_and_servers():
 def test_pictures_become_files_once_and_keep_their_words(tmp_path):
     shown = {"text/html": "<p>first</p>" + small_picture('It says "7".')._repr_html_()}
     node = notebook(outputs=[shown, {"text/html": small_picture("Again.")._repr_html_()}])
-    pages.take_pictures_out(node, tmp_path)
+    pages.make_light(node, tmp_path)
     (file,) = tmp_path.iterdir()
     assert file.read_bytes() == small_picture().data
     first, again = (output.data["text/html"] for output in node.cells[0].outputs)
     assert "base64" not in first + again
     assert f'src="images/{file.name}" alt="It says &quot;7&quot;."' in first
     assert first.startswith("<p>first</p>") and 'width="6" height="4"' in again
+
+
+@pytest.mark.parametrize(("widths", "expected"), [
+    ((500,), 1),                         # narrow enough
+    ((280, 280, 280), 2),                # two panels, then one
+    ((280,) * 5, 3),
+    ((450, 450), 2),                     # two charts
+    ((450, 12, 450), 2),                 # a label between them
+    ((800,), 1), ((100, 700), 1)])       # nothing to cut at, or in the wrong place
+def test_a_wide_picture_is_cut_at_its_gutters(widths, expected):
+    page = bands(*widths)
+    parts = pages.pieces(page)
+    assert len(parts) == expected
+    assert [left for left, _ in parts[1:]] == [right for _, right in parts[:-1]]
+    assert (parts[0][0], parts[-1][1]) == (0, page.shape[1])
+    assert all(page[:-40, left].min() == 255 for left, _ in parts)       # through no panel
+    assert expected == 1 or all(right - left <= pages.PIECE for left, right in parts)
+
+
+def test_a_label_stays_with_its_chart():
+    (_, cut), _ = pages.pieces(bands(450, 12, 450))
+    assert cut == 465                                                    # before the label
+
+
+def test_sheets_and_curves_of_the_library_can_be_cut(tmp_path):
+    slices = [np.random.default_rng(0).random((64, 64))] * 4
+    sheets = {columns: show.contact_sheet(slices[:columns], titles=["a slice"] * columns, alt="s",
+                                          columns=columns) for columns in (2, 3, 4)}
+    history = [{"epoch": epoch, "training_loss": 1.0, "validation_loss": 1.0, "prepared_dsc": 0.5}
+               for epoch in range(3)]
+    shown = [*sheets.values(), show.curves(history, "c")]
+    tags = [pages.picture(one.data, "png", one.alt, tmp_path).count("(Part ") for one in shown]
+    assert tags == [0, 2, 2, 2]
+
+
+def test_pieces_are_parts_of_one_file_in_one_scale(tmp_path):
+    file = io.BytesIO()
+    Image.fromarray(bands(280, 280, 280)).save(file, "png")
+    shown = pages.picture(file.getvalue(), "png", "Three slices.", tmp_path)
+    whole, *parts = re.findall(r"<img [^>]*>", shown)
+    assert 'width="880"' in whole and "class" not in whole
+    assert len(set(re.findall(r'src="([^"]+)"', shown))) == 1 == len(list(tmp_path.iterdir()))
+    assert ['alt="Three slices. (Part 1 of 2.)"' in parts[0],
+            'alt="Three slices. (Part 2 of 2.)"' in parts[1]] == [True, True]
+    widths, heights = zip(*[map(float, re.search(r"width:([\d.]+)%;aspect-ratio:(\d+)/", part)
+                                .groups()) for part in parts], strict=True)
+    assert widths[0] / heights[0] == pytest.approx(widths[1] / heights[1], rel=1e-3)
+
+
+def test_a_wide_picture_without_gutters_is_marked(tmp_path):
+    for width, marked in ((800, True), (500, False)):
+        file = io.BytesIO()
+        Image.fromarray(bands(width)).save(file, "png")
+        assert ('class="wide"' in pages.picture(file.getvalue(), "png", "A.", tmp_path)) == marked
+
+
+def test_names_in_tables_may_break():
+    page = Table([{"a_name": "TWIN_01", "dsc": 0.5}])._repr_html_()
+    node = notebook(outputs=[{"text/html": f"<p>as_is</p>{page}"}])
+    pages.make_light(node, None)
+    shown = node.cells[0].outputs[0].data["text/html"]
+    assert "<p>as_is</p>" in shown and shown.replace("<wbr>", "") == f"<p>as_is</p>{page}"
+    assert "a_<wbr>name</th>" in shown and "TWIN_<wbr>01</td>" in shown
 
 
 def test_links_to_lessons_that_were_not_run_and_pictures_from_the_web_become_words():
@@ -83,7 +159,39 @@ def test_pictures_of_runs_are_described_as_in_the_lesson_else_by_their_names(tmp
     (tmp_path / "images").mkdir()
     page = pages.pictures_page(tmp_path, tmp_path / "images")
     assert page.count("## one") == 1 and 'alt="Best: &quot;A&quot; &amp; B."' in page
+    assert "<figcaption>Best: &quot;A&quot; &amp; B.</figcaption>" in page
     assert 'alt="unknown of the run one"' in page and "more lie" not in page
+
+
+def test_patients_stand_side_by_side_with_their_dsc_the_best_first(tmp_path):
+    run = tmp_path / "runs" / "one"
+    Table([{"patient": "worst", "dsc": 0.1}, {"patient": "best", "dsc": 0.9},
+           {"patient": "nothing", "dsc": float("nan")}]).save(run / "scores.csv")
+    for grey, name in enumerate(("worst", "nothing", "best")):
+        file = io.BytesIO()
+        Image.new("L", (6, 4), grey).save(file, "gif")
+        (run / "pictures").mkdir(exist_ok=True)
+        (run / "pictures" / f"{name}.gif").write_bytes(file.getvalue())
+    small_picture("A chart.").save(run / "pictures" / "chart.png")
+    (tmp_path / "images").mkdir()
+    page = pages.pictures_page(tmp_path, tmp_path / "images")
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page)
+    assert captions == ["best · DSC 0.900", "worst · DSC 0.100", "nothing of the run one",
+                        "chart of the run one"]
+    assert page.count('<div class="pictures">') == 1
+    assert page.count('<figure class="gif">') == 3 and page.count('<figure class="png">') == 1
+    legend = page.split("\n\n")[1]
+    assert "solid #56B4E9" in legend and "dashed #E69F00" in legend and "DSC is 1" in legend
+    (run / "scores.csv").unlink()
+    assert " · DSC" not in pages.pictures_page(tmp_path, tmp_path / "images")
+
+
+def test_the_front_page_has_readmes_picture(tmp_path):
+    readme = (pages.CHECKOUT / "README.md").read_text("utf-8").split("\n\n")
+    shown = pages.readme_picture(*readme[2:4], tmp_path)
+    (file,) = tmp_path.iterdir()
+    assert f"images/{file.name}" in shown and file.stat().st_size < 1e6
+    assert "<figcaption>Test patients" in shown and "*" not in shown
 
 
 def test_pictures_beyond_the_room_are_counted_and_no_pictures_are_said(tmp_path, monkeypatch):

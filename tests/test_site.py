@@ -18,7 +18,7 @@ from course_lib.check.lessons import LESSONS
 pytestmark = pytest.mark.slow
 
 # A lesson of what the others may not have: formulas, a fold, a code line and a table too wide for
-# a phone, a link to a lesson that was not run, a picture from the web.
+# a phone, a link to a lesson that was not run, a picture from the web, an exercise as a heading.
 ODDS = [nbformat.v4.new_markdown_cell(text) for text in (
     "# 99 · Odds and ends\n\n**After this you can** read everything.\n\n"
     "[![Badge](https://example.org/badge.svg)](https://example.org) [98 · No](98_no.ipynb)",
@@ -26,7 +26,9 @@ ODDS = [nbformat.v4.new_markdown_cell(text) for text in (
     r"$$\begin{aligned} L &= -\sum_{i=1}^{N} t_i \log \hat p_i \\ "
     r"\sigma(x) &= \begin{cases} 1 & x > 0 \\ 0 & \text{else} \end{cases} \end{aligned}$$",
     "<details>\n<summary>Solution</summary>\n\nThe *hidden* answer.\n\n```python\nx = 1\n```\n\n"
-    "</details>")]
+    "</details>",
+    "## The second section\n\nHere alone stands the word platypus.\n\n"
+    "### Exercise 1 · Count to one\n\nAnd here: wombats, wombats.")]
 WIDE = {"text/html": "<table><tr>" + "<td>a wide cell of a table</td>" * 30 + "</tr></table>"}
 FACTS = """async () => {
   for (const picture of document.images) picture.loading = "eager";
@@ -35,17 +37,45 @@ FACTS = """async () => {
   const prose = document.body.cloneNode(true);
   prose.querySelectorAll("pre, code, script, style").forEach(element => element.remove());
   const wide = [document.scrollingElement, document.querySelector(".content")];
+  const cut = element => element.scrollWidth > element.clientWidth + 1;
+  const seen = [...document.images].filter(picture => picture.checkVisibility());
+
+  // Contrast of each text with the colours behind it, as WCAG 2.2 defines it.
+  const parse = text => { const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number);
+                          return [r, g, b, a]; };
+  const over = (front, back) => [0, 1, 2].map(
+    i => front[i] * front[3] + back[i] * (1 - front[3]));
+  const ground = element => {
+    const own = parse(getComputedStyle(element).backgroundColor);
+    return own[3] === 1 ? own : over(
+      own, element.parentElement ? ground(element.parentElement) : [255, 255, 255]); };
+  const linear = part => part <= 10.31 ? part / 3294.6 : ((part / 255 + 0.055) / 1.055) ** 2.4;
+  const luminance = ([r, g, b]) => (
+    0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b) + 0.05);
+  const pale = new Set(), walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const text = walker.currentNode.textContent.trim(), element = walker.currentNode.parentElement;
+    if (!text || !element.checkVisibility()) continue;
+    const back = ground(element), front = over(parse(getComputedStyle(element).color), back);
+    const [dark, bright] = [luminance(front), luminance(back)].sort((a, b) => a - b);
+    if (bright / dark < 4.5) pale.add(`${text.slice(0, 30)}: ${(bright / dark).toFixed(1)}`);
+  }
   return {
     title: document.title, prose: prose.textContent, html: document.documentElement.outerHTML,
     links: [...document.links].map(link => link.href),
     ids: [...document.querySelectorAll("[id]")].map(element => element.id),
     pictures: [...document.images].map(picture => ({
       source: picture.src, alt: picture.getAttribute("alt"), pixels: picture.naturalWidth})),
+    seen: seen.map(picture => [picture.alt, picture.getBoundingClientRect().width]),
     formulas: [...document.querySelectorAll("mjx-container > svg")].map(
       formula => formula.getBoundingClientRect().height),
     misread: [...document.querySelectorAll("[data-mjx-error]")].map(
       formula => formula.getAttribute("data-mjx-error")),
+    cut: [...document.querySelectorAll("pre, p, li, figcaption, summary, h1, h2, h3")].filter(
+      cut).map(element => element.textContent.slice(0, 60)), pale: [...pale],
     overhang: Math.max(...wide.map(element => element.scrollWidth - element.clientWidth))}}"""
+# Width and colours in which each page is opened.
+LOOKS = ((1200, "light"), (390, "light"), (1440, "dark"))
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +125,9 @@ def site(course):
 def opened(site, browser):
     """Each page at desk and at phone width: what is on it, and what went wrong meanwhile."""
     found = {}
-    for width in (1300, 390):
+    for width, colours in LOOKS:
         for path in sorted(site.folder.rglob("*.html")):
-            page = browser.new_page(viewport={"width": width, "height": 844})
+            page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=colours)
             wrong, asked = [], []
             page.on("console", lambda said, wrong=wrong: wrong.append(said.text)
                     if said.type in ("error", "warning") else None)
@@ -114,6 +144,17 @@ def each(opened, problems) -> dict:
     """Pages with problems, and these."""
     found = {where: list(problems(page)) for where, page in opened.items()}
     return {where: told for where, told in found.items() if told}
+
+
+def test_these_tests_see_pale_and_cut_text(browser):
+    page = browser.new_page()
+    for grey, pale in (("#777777", ["grey: 4.5"]), ("#767676", [])):    # 4.48 and 4.54
+        page.set_content(f'<div class="content" style="background:#fff"><p style="color:{grey}">'
+                         'grey</p><pre style="width:5em;overflow:auto">x = 1234567890</pre>'
+                         "<pre>x = 1</pre></div>")
+        found = page.evaluate(FACTS)
+        assert found["pale"] == pale and found["cut"] == ["x = 1234567890"]
+    page.close()
 
 
 def test_every_page_opens_without_errors(opened):
@@ -150,9 +191,38 @@ def test_pictures_load_and_are_described(opened):
     assert len(opened["03_brain_mri.html", 390].pictures) >= 7
 
 
-def test_a_phone_needs_no_scrolling_sideways(opened):
-    assert {name: page.overhang for (name, width), page in opened.items()
-            if width == 390 and page.overhang > 0} == {}
+def test_no_page_needs_scrolling_sideways(opened):
+    assert {where: page.overhang for where, page in opened.items() if page.overhang > 0} == {}
+
+
+def test_no_code_and_no_text_is_cut_off(opened):
+    assert each(opened, lambda page: page.cut) == {}
+
+
+def test_all_text_has_contrast_in_light_and_dark(opened):
+    assert each(opened, lambda page: page.pale) == {}
+    doctor = opened["00_start_here.html", 1440].html
+    assert re.search(r"color:#\w{6};background:#\w{6};[^>]*>OK<", doctor)
+
+
+def test_sheets_come_in_pieces_on_a_phone_and_whole_on_a_desk(opened):
+    for width, several in ((390, True), (1200, False)):
+        parts = [sides for alt, sides in opened["01_look_at_the_data.html", width].seen
+                 if "(Part " in alt]
+        assert bool(parts) == several and all(100 < sides <= 390 for sides in parts), parts
+
+
+def test_the_front_page_and_the_first_lesson_show_a_picture(opened):
+    for name in ("index.html", "00_start_here.html"):
+        alt, width = opened[name, 1200].seen[0]
+        assert "outlined" in alt and width > 500
+
+
+def test_patients_stand_side_by_side_with_their_dsc(opened):
+    page = opened["pictures.html", 390]
+    assert len(re.findall(r"TWIN_\S+ · DSC 0\.\d{3}", page.prose)) >= 2
+    gifs = [width for alt, width in page.seen if alt.startswith("All slices")]
+    assert len(gifs) >= 2 and max(gifs) < 200                          # two fit beside each other
 
 
 def test_formulas_are_drawn(opened):
@@ -203,6 +273,26 @@ def test_search_finds_dice_and_not_what_is_not_there(site, browser):
         if there:
             assert any("Start here" in title for title in found)
     page.close()
+
+
+@pytest.mark.parametrize(("word", "section"), [
+    ("platypus", "the-second-section"), ("wombat", "exercise-1-count-to-one")])
+def test_what_is_found_leads_to_its_section(site, browser, word, section):
+    page = browser.new_page(viewport={"width": 1200, "height": 500})
+    for root in (site.address, site.folder.as_uri()):              # also opened as plain files
+        page.goto(f"{root}/search.html?q={word}")
+        page.locator("#search-results ul.search li a").first.click()
+        page.wait_for_url(f"**/99_odds.html#{section}")
+        heading = page.locator(f"#{section} > :is(h2, h3)")
+        heading.wait_for()
+        assert 0 <= heading.bounding_box()["y"] < 500               # not far below the top
+    page.close()
+
+
+def test_exercises_are_headings_with_anchors(opened):
+    page = opened["99_odds.html", 1440]
+    assert "exercise-1-count-to-one" in page.ids
+    assert any(link.endswith("#exercise-1-count-to-one") for link in page.links)
 
 
 def test_a_fold_opens(site, browser):

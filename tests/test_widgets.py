@@ -1,5 +1,6 @@
-"""The slice viewer as a student meets it: lesson 03 run in JupyterLab, in a real browser."""
+"""Lesson 03 as a student meets it in JupyterLab, in a real browser: slice viewer, TensorBoard."""
 
+import io
 import json
 import os
 import shutil
@@ -10,7 +11,9 @@ import urllib.request
 from pathlib import Path
 from time import monotonic, sleep
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytestmark = pytest.mark.slow
 
@@ -70,14 +73,42 @@ def answers(address: str) -> bool:
         return False
 
 
-def test_moving_a_slider_of_lesson_03_changes_the_picture(lab, browser):
+@pytest.fixture(scope="module")
+def page(lab, browser):
+    """Lesson 03 after Run All Cells."""
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     page.goto(f"{lab}/lab/tree/{LESSON.name}?reset")
     page.get_by_text("| Idle").wait_for(timeout=60_000)         # the kernel, in the status bar
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     page.locator("img.widget-image").wait_for(timeout=300_000)  # the lesson trains in between
+    page.get_by_text("| Idle").wait_for(timeout=60_000)
+    yield page
+    page.close()
 
+
+def drawn(chart: bytes) -> float:
+    """Share of a screenshot's columns with something dark in them: of a dot or a mark 0.03, of a
+    curve more, even where TensorBoard cuts it off above and below."""
+    dark = (np.asarray(Image.open(io.BytesIO(chart)).convert("RGB")) < 130).all(axis=2)
+    return float(dark.any(axis=0).mean())
+
+
+def test_tensorboard_shows_a_curve_of_all_epochs(page):
+    frames = page.locator("iframe[id^=tensorboard-frame]")
+    assert frames.count() == 2                                  # after the stop, and at the end
+    frames.last.scroll_into_view_if_needed()
+    frame = frames.last.content_frame
+    chart = frame.locator("line-chart .series-view").first
+    chart.wait_for(timeout=60_000)
+    assert "No dashboards are active" not in frame.locator("body").inner_text()
+    until = monotonic() + 60
+    while drawn(chart.screenshot()) < 0.2:
+        assert monotonic() < until, "TensorBoard's first chart stays empty"
+        sleep(0.5)
+
+
+def test_moving_a_slider_of_lesson_03_changes_the_picture(page):
     def move(slider: int, key: str) -> tuple[list, list]:
         before = page.evaluate(SEEN)
         handle = page.locator(".widget-slider .noUi-handle").nth(slider)
@@ -94,4 +125,3 @@ def test_moving_a_slider_of_lesson_03_changes_the_picture(lab, browser):
     for _ in range(5):                                          # threshold, of the whole patient
         _, after = move(2, "ArrowRight")
     assert "threshold 0.60" in after[2]
-    page.close()

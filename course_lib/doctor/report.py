@@ -4,8 +4,9 @@ import html
 from dataclasses import dataclass
 from textwrap import fill
 
-from course_lib.tables import Table
-
+# Each mark brings its own ground, so that it can be read on light and on dark pages: text, ground.
+COLOURS = {"OK": ("#FFFFFF", "#0072B2"), "WARN": ("#000000", "#E69F00"),
+           "FIX": ("#000000", "#D55E00")}
 ADVICE = (
     "Why an environment of its own: other projects want other versions of the same packages.\n"
     "In a folder of its own nothing else can break, and deleting the folder undoes all of it.",
@@ -59,7 +60,17 @@ class Report:
         return "\n".join([*blocks, self.summary(), "", *ADVICE])
 
     def _repr_html_(self) -> str:
-        table = Table({"": line.mark, "what": line.topic, "as it is": line.text,
-                       "mend it with": line.command} for line in self.lines)
+        rows = "".join(map(html_row, self.lines))
         advice = "".join(f"<p>{html.escape(text)}</p>" for text in ADVICE).replace("\n", "<br>")
-        return f"{table._repr_html_()}<p>{self.summary()}</p>{advice}"
+        return f"<table>{rows}</table><p>{self.summary()}</p>{advice}"
+
+
+def html_row(line: Line) -> str:
+    """Write a line as a row of a table: mark, topic, text with the command below it."""
+    text, ground = COLOURS[line.mark]
+    style = f"color:{text};background:{ground};padding:0 .4em;white-space:nowrap"
+    mark = f'<b style="{style}">{line.mark}</b>'
+    command = f"<br><code>{html.escape(line.command)}</code>" if line.command else ""
+    found = f'<span style="overflow-wrap:anywhere">{html.escape(line.text)}{command}</span>'
+    cells = (mark, html.escape(line.topic), found)
+    return "<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells) + "</tr>"
