@@ -1,5 +1,7 @@
 """Scores of masks. One number per call, no unit, in [0, 1]; say what it is of, and per what."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from scipy import ndimage
@@ -66,9 +68,31 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
     Returns:
         The same shape and type; the first of equally large parts; an empty mask stays empty.
     """
+    return _keep_component(mask, lambda labels, count: np.bincount(labels.ravel())[1:])
+
+
+def deepest_component(mask: np.ndarray) -> np.ndarray:
+    """Find the connected part of a stack of slices that goes deepest: largest Σ √area over slices.
+
+    √area is a width, so that a part of many slices ranks above one that is larger, but flat: the
+    disc of scalp above the brain, which networks take for a tumour (docs/decisions.md).
+
+    Args:
+        mask: (S, H, W), bool or 0/1; S slices.
+    Returns:
+        As from `largest_component`.
+    """
+    def depths(labels: np.ndarray, count: int) -> np.ndarray:
+        areas = [np.bincount(part.ravel(), minlength=count + 1)[1:] for part in labels]
+        return np.sqrt(areas).sum(axis=0)
+
+    return _keep_component(mask, depths)
+
+
+def _keep_component(mask: np.ndarray, measure: Callable) -> np.ndarray:
+    """Keep the connected part for which measure(labels, count), one number a part, is highest."""
     mask = np.asarray(mask)
     labels, count = ndimage.label(mask)
     if count < 2:
         return mask.copy()
-    sizes = np.bincount(labels.ravel())[1:]
-    return (labels == 1 + sizes.argmax()).astype(mask.dtype)
+    return (labels == 1 + measure(labels, count).argmax()).astype(mask.dtype)

@@ -8,7 +8,7 @@ from skimage import measure
 
 from course_lib import metrics
 from course_lib.errors import CourseError
-from course_lib.metrics import dsc, iou, largest_component
+from course_lib.metrics import deepest_component, dsc, iou, largest_component
 
 PREDICTION = np.array([[1, 1, 0], [1, 0, 0]], np.uint8)
 TARGET = np.array([[1, 0, 0], [1, 1, 1]], np.uint8)
@@ -149,6 +149,29 @@ def test_only_faces_join_in_3d(second, kept):
     mask[1, 1, 0:2] = 1                                          # two voxels, one at (1, 1, 1)
     mask[tuple(1 + np.array(second))] = 1
     assert largest_component(mask).sum() == kept
+
+
+def test_the_deepest_component_is_that_of_more_slices_not_the_larger_flat_one():
+    mask = np.zeros((6, 10, 10), np.uint8)
+    mask[1:4, 1:4, 1:4] = 1                                      # 27 voxels, √area 3 · 3 = 9
+    mask[5, 1:9, 1:9] = 1                                        # 64 voxels, √area 8
+    assert largest_component(mask).sum() == 64
+    kept = deepest_component(mask)
+    assert kept.sum() == 27 and kept[1:4].sum() == 27 and kept.dtype == mask.dtype
+    assert mask.sum() == 27 + 64
+
+
+def test_a_thread_through_all_slices_is_not_deeper_than_a_tumour():
+    mask = np.zeros((8, 10, 10), bool)
+    mask[:, 9, 9] = True                                         # 8 slices of one pixel: 8
+    mask[2:5, 1:5, 1:5] = True                                   # 3 slices of 16: 12
+    assert deepest_component(mask).sum() == 48
+
+
+def test_in_one_slice_the_deepest_component_is_the_largest():
+    mask = np.array([[[1, 1, 0, 0, 1], [0, 0, 0, 1, 1], [1, 0, 0, 0, 1]]], np.uint8)
+    assert np.array_equal(deepest_component(mask), largest_component(mask))
+    assert not deepest_component(np.zeros((3, 4, 4), bool)).any()
 
 
 def test_the_first_of_equally_large_parts_is_kept():

@@ -181,6 +181,15 @@ def test_the_largest_piece_of_each_label_is_kept():
     assert labels.apply_postprocess(full, "largest_component").tolist() == full.tolist()
 
 
+def test_the_deepest_piece_of_each_label_is_kept_where_it_is_asked_for():
+    mask = np.zeros((4, 6, 6), np.uint8)
+    mask[:3, :2, :2], mask[3, 2:6, 2:6] = 1, 1                   # 12 voxels, depth 6; 16, depth 4
+    mask[:2, 5, 5], mask[0, 5, 0:4] = 2, 2                       # 2 voxels, depth 2; 4, depth 2
+    kept = labels.apply_postprocess(mask, "deepest_component")
+    assert (kept == 1).sum() == 12 and not kept[3].any()
+    assert labels.apply_postprocess(mask, "largest_component")[3].sum() == 16
+
+
 def test_a_predictor_whose_network_has_other_channels_is_refused(whole):
     two = predict.Predictor(models.UNet(3, 2, features=2), PREPARATION)
     with pytest.raises(CourseError, match="Predictor.predict: the network returned .*1 output"):

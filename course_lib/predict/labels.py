@@ -12,7 +12,7 @@ from course_lib import metrics
 from course_lib.errors import CourseError
 
 THRESHOLD = 0.5      # on the probability of a single label
-POSTPROCESS = ("largest_component", None)
+POSTPROCESS = ("largest_component", "deepest_component", None)
 
 
 def to_probabilities(logits: torch.Tensor) -> torch.Tensor:
@@ -52,17 +52,17 @@ def check_channels(logits, labels: dict[str, int], where: str) -> None:
 
 
 def apply_postprocess(mask: np.ndarray, rule: str | None) -> np.ndarray:
-    """Clean a label map: for "largest_component" keep the largest piece of each label.
+    """Clean a patient's label map, 2D or 3D: keep one connected part of each label, or all.
 
     Args:
-        mask: (…) label map of one patient, 2D or 3D.
-        rule: "largest_component", or None, which leaves it as it is.
+        rule: "largest_component", "deepest_component" (of slices; see metrics), or None for all.
     """
     if rule is None:
         return mask
+    keep = metrics.deepest_component if rule == "deepest_component" else metrics.largest_component
     cleaned = np.zeros_like(mask)
     for value in np.unique(mask)[1:] if 0 in mask else np.unique(mask):
-        cleaned[metrics.largest_component(mask == value)] = value
+        cleaned[keep(mask == value)] = value
     return cleaned
 
 

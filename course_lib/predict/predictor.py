@@ -117,9 +117,9 @@ class Predictor:
         labels: name to value.
         folder: the run folder, if there is one; scores.csv goes there.
         compute: resolved; how it is computed.
-        postprocess: "largest_component" or None.
+        postprocess: "largest_component", "deepest_component" or None.
     Raises:
-        CourseError: `postprocess` is neither.
+        CourseError: `postprocess` is none of these.
     """
 
     model: torch.nn.Module
@@ -160,7 +160,7 @@ def check_postprocess(rule, where: str) -> None:
     """Refuse a rule that is not known."""
     if rule not in deciding.POSTPROCESS:
         raise CourseError(what=f"postprocess={rule!r}", where=where,
-                          cure="use 'largest_component' or None")
+                          cure=f"use one of {', '.join(map(repr, deciding.POSTPROCESS))}")
 
 
 def load(folder: str | Path, model: torch.nn.Module | None = None) -> Predictor:

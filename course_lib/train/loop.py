@@ -244,7 +244,8 @@ def fit(model: torch.nn.Module, training, validation, *, loss: Callable, augment
         augment: (image, target, generator) -> (image, target), or None.
         config, folder: what it is trained with, and where the run is kept.
         compute: how it is computed; None chooses for the device.
-        postprocess: "largest_component" of each label, or None: used to score and to predict.
+        postprocess: "largest_component" of each label, "deepest_component" (of slices; see
+            metrics) or None: used to score and to predict.
     Raises:
         CourseError: something cannot work, has changed, is damaged or ran out; see its cure.
     """
