@@ -72,10 +72,11 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
 
 
 def deepest_component(mask: np.ndarray) -> np.ndarray:
-    """Find the connected part of a stack of slices that goes deepest: largest Σ √area over slices.
+    """Find the connected part of a stack of slices that goes deepest: largest Σ area^¼ over slices.
 
-    √area is a width, so that a part of many slices ranks above one that is larger, but flat: the
-    disc of scalp above the brain, which networks take for a tumour (docs/decisions.md).
+    A part of many slices ranks above one that is larger, but flat, such as a disc of scalp above
+    the brain, which networks take for a tumour. Between ½ (a width) and 0 (the number of slices) ¼
+    kept tumours furthest ahead of false parts (docs/decisions.md).
 
     Args:
         mask: (S, H, W), bool or 0/1; S slices.
@@ -84,7 +85,7 @@ def deepest_component(mask: np.ndarray) -> np.ndarray:
     """
     def depths(labels: np.ndarray, count: int) -> np.ndarray:
         areas = [np.bincount(part.ravel(), minlength=count + 1)[1:] for part in labels]
-        return np.sqrt(areas).sum(axis=0)
+        return (np.array(areas) ** 0.25).sum(axis=0)
 
     return _keep_component(mask, depths)
 

@@ -226,7 +226,7 @@ def test_a_half_made_folder_is_never_seen_and_the_next_try_makes_it_whole(quick,
 
 
 def test_two_may_make_the_same_twin_at_once(quick, monkeypatch):
-    make_patient, both = phantom.make_patient, threading.Barrier(2, timeout=20)
+    make_patient, both = phantom.make_patient, threading.Barrier(2, timeout=300)
 
     def wait_for_the_other(number, seed):
         both.wait()               # so that neither has its folder in place when the other begins

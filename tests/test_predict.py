@@ -183,8 +183,8 @@ def test_the_largest_piece_of_each_label_is_kept():
 
 def test_the_deepest_piece_of_each_label_is_kept_where_it_is_asked_for():
     mask = np.zeros((4, 6, 6), np.uint8)
-    mask[:3, :2, :2], mask[3, 2:6, 2:6] = 1, 1                   # 12 voxels, depth 6; 16, depth 4
-    mask[:2, 5, 5], mask[0, 5, 0:4] = 2, 2                       # 2 voxels, depth 2; 4, depth 2
+    mask[:3, :2, :2], mask[3, 2:6, 2:6] = 1, 1                   # 12 voxels, depth 4.2; 16, depth 2
+    mask[:2, 5, 5], mask[0, 5, 0:4] = 2, 2                       # 2 voxels, depth 2; 4, depth 1.4
     kept = labels.apply_postprocess(mask, "deepest_component")
     assert (kept == 1).sum() == 12 and not kept[3].any()
     assert labels.apply_postprocess(mask, "largest_component")[3].sum() == 16
