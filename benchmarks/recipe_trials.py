@@ -64,6 +64,7 @@ DEFAULT = {
     "lowres": 0.0, "gamma": 0.0, "gamma_p": 0.5, "noise": 0.0, "gain": 0.3, "bias": 0.3,
     "shift": 0.3}
 WEIGHTS = ("last", "best", "averaged")       # the last step's; chosen by validation; EMA of 0.995
+SCORES = (*WEIGHTS, "deepest")               # the last step's, with the deepest component
 TWINS = 60
 BF16 = {"dtype": torch.bfloat16, "cache_enabled": False}
 
@@ -359,7 +360,7 @@ def try_once(name: str, fold: int, seed: int, device: torch.device, maps: Path) 
     trainings = [Training(o, loaded, split.training, seed + 1000 * number)
                  for number in range(o["networks"])]
     results = [training.run(split.validation) for training in trainings]
-    row, kept = {"name": name, "fold": fold, "seed": seed}, {}
+    row, kept = {"name": name, "fold": fold, "seed": seed, "deepest": {}}, {}
     for which in WEIGHTS:
         row[which] = {}
         for patient in split.test:
@@ -368,8 +369,10 @@ def try_once(name: str, fold: int, seed: int, device: torch.device, maps: Path) 
             if which == "last":
                 kept[patient] = (255 * prepared).round().byte().numpy()
             raw = data.restore(prepared[:, None].numpy(), loaded["real"].boxes[patient])[0]
-            row[which][patient] = metrics.dsc(metrics.largest_component(raw > 0.5),
-                                              loaded["real"].read(patient).target)
+            target = loaded["real"].read(patient).target
+            row[which][patient] = metrics.dsc(metrics.largest_component(raw > 0.5), target)
+            if which == "last":
+                row["deepest"][patient] = metrics.dsc(metrics.deepest_component(raw > 0.5), target)
     maps.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(maps / f"{name.replace(' ', '_')}-fold{fold}-seed{seed}.npz", **kept)
     return {**row, "seconds": time.perf_counter() - start}
@@ -382,7 +385,7 @@ def work(jobs, path: Path) -> None:
         row = try_once(*job, device, path.with_suffix(""))
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        means = ", ".join(f"{which} {np.mean(list(row[which].values())):.3f}" for which in WEIGHTS)
+        means = ", ".join(f"{which} {np.mean(list(row[which].values())):.3f}" for which in SCORES)
         print(f"{row['name']}, fold {row['fold']}, seed {row['seed']}: {means}, "
               f"{row['seconds']:.0f} s", flush=True)
 
@@ -391,7 +394,7 @@ def report(path: Path, against: str, folds: list[int]) -> None:
     """Print means, and the paired difference per patient, its mean over seeds."""
     scores = defaultdict(lambda: defaultdict(list))
     for row in map(json.loads, path.read_text("utf-8").splitlines()):
-        for which in WEIGHTS:
+        for which in SCORES:
             for patient, dsc in row[which].items() if row["fold"] in folds else ():
                 scores[row["name"], which][patient].append(dsc)
     for (name, which), each in scores.items():

@@ -24,7 +24,7 @@ RECIPES = {
     "course": {"loss": losses.BCEDice, "drop_ends": False,
                "augment": augment.Compose([augment.Affine(scale=0.3, angle=30),
                                            augment.Scanner()]),
-               "config": {**COSINE, "keep": "last"}},
+               "config": {**COSINE, "keep": "last"}, "postprocess": "deepest_component"},
     "course 0.1": {"loss": losses.BCEDice, "drop_ends": False,
                    "augment": augment.Compose([augment.Affine(), augment.Scanner()]),
                    "config": COSINE},
@@ -49,6 +49,7 @@ def train_and_score(o: argparse.Namespace, split: data.Split, name: str) -> tupl
     torch.manual_seed(o.seed)
     run = train.fit(models.UNet(3, 1, features=o.features), training, validation,
                     loss=recipe["loss"](), augment=recipe["augment"], config=config,
+                    postprocess=recipe.get("postprocess", "largest_component"),
                     compute=Compute(o.layout, o.precision), folder=settings.runs_folder() / name)
     table = predict.evaluate(predict.load(run.folder), test)
     print(table)

@@ -60,6 +60,7 @@ class Contender:
             weight_decay=self.config.weight_decay)
         self.scaler = torch.amp.GradScaler("cpu", enabled=False)
         self.loss, self.augment = recipe["loss"](), recipe["augment"]
+        self.postprocess = recipe.get("postprocess", "largest_component")
         self.drawn = self._draw()
 
     def _draw(self):
@@ -77,7 +78,8 @@ class Contender:
 
     def score(self) -> dict[str, float]:
         """Score each patient on the original grid, largest component."""
-        predictor = predict.Predictor(self.model, self.scored.preparation, compute=self.compute)
+        predictor = predict.Predictor(self.model, self.scored.preparation, compute=self.compute,
+                                      postprocess=self.postprocess)
         return {row["patient"]: row["dsc"] for row in predict.evaluate(predictor, self.scored)}
 
 

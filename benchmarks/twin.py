@@ -180,6 +180,7 @@ def transfer(real: Measured, twin: Measured, options: argparse.Namespace) -> lis
                         measured.prepared.subset(split.training),
                         measured.prepared.subset(split.validation), loss=recipe["loss"](),
                         augment=recipe["augment"], config=config,
+                        postprocess=recipe["postprocess"],
                         folder=settings.runs_folder() / f"twin-benchmark-{title}")
         predictors[title] = predict.load(run.folder)
     for trained, predictor in predictors.items():
