@@ -359,7 +359,7 @@ def test_what_was_solved_is_kept_and_summed_up():
 
 
 # Checkers that no lesson asks for yet. What a lesson takes up leaves this line.
-WAITING = {"which_sequence", "name_the_leaks", "training_step", "faulty_loop", "best_threshold"}
+WAITING = {"training_step", "faulty_loop", "best_threshold"}
 
 
 def test_every_exercise_of_the_course_registers_itself_under_its_lesson():
