@@ -92,8 +92,8 @@ data.verify(home)
 # - **FLAIR** (fluid-attenuated inversion recovery): the signal of free water is suppressed, and
 #   swollen tissue stands out bright. So do most low-grade gliomas. Grey matter is a little brighter
 #   than white.
-# - **T1 after contrast agent**: as T1, but the great vein in the midline at the back lights up, and
-#   at times the rim of a tumour.
+# - **T1 after contrast agent**: as T1, but the great vein in the midline lights up, as a dot at the
+#   front and at the back of the head, and at times the rim of a tumour, as a *ring*.
 #
 # A file does not say which channel is which; people do, and people err. Here are pictures without
 # labels. A, B and C show one slice of one patient, with most tumour. D and E, where there are
@@ -205,7 +205,7 @@ table
 # **Two things that the twin has as well.** Small bright spots in FLAIR, deep in the white matter,
 # that nobody outlines: elderly brains have them (*white-matter hyperintensities*). They are
 # *distractors*: a network must learn to leave them alone. And in about a quarter of the patients
-# the tumour's rim lights up after contrast agent: the *ring*. Look for spots in the moving picture.
+# the tumour has a *ring* that lights up after contrast agent. Look for spots in the moving picture.
 #
 # **Left and right.** These tif files do not say which side of the picture is the patient's right,
 # so we do not say it either. Where it matters, take a format that stores orientation (NIfTI, lesson
@@ -413,8 +413,9 @@ print("normalising brought these patients closer together" if after < before els
       "these patients are no closer than they were: z-scores alone do not do it here")
 
 # %% [markdown]
-# Each line is a patient; its hump is mostly healthy brain. Where humps lie over each other, one
-# threshold fits all of these patients; where they do not, it misses some. Two things keep z-scores
+# Each line is a patient; its hump is mostly healthy brain. (A spike at the right end is what the
+# file cut off at 255; fine teeth come from whole numbers that fall unevenly into bins.) Where humps
+# lie over each other, one threshold fits all of these patients; where they do not, it misses some. Two things keep z-scores
 # from being perfect: a head fills more or less of the frame, and the air counts in the mean; and a
 # large bright tumour counts, too. The public code whose preparation our library follows
 # (brain-segmentation-pytorch) therefore crops to the head first; `course_lib/data/geometry.py`
@@ -471,12 +472,11 @@ show.contact_sheet(images, targets=outlines, titles=titles, window=window, colum
 
 # %% [markdown]
 # Equal grey means equal number in all four pictures. Compare the white outlines from left to right:
-# above, per volume, the same tissue has the same number with tumour and without. Below, per slice,
-# it has not: a large bright tumour raises its slice's mean and deviation, and all the healthy
-# tissue beside it is shifted and squeezed. The network then sees in the healthy tissue that there
-# is a tumour elsewhere, or that the head is small, and what it learns of brightness is blurred. We
-# put a number on it for all patients: by how much does the shade of healthy tissue change from
-# slice to slice?
+# above, per volume, the same tissue has nearly the same number with tumour and without. Below, per
+# slice, a large bright tumour raises its slice's mean and deviation, and all the healthy tissue
+# beside it is shifted and squeezed: how far, the titles say. What a network learns of brightness is
+# then blurred. We put a number on it for all patients: by how much does the shade of healthy tissue
+# change from slice to slice?
 
 # %%
 changes = {"per volume": [], "per slice": []}
@@ -628,6 +628,7 @@ show_copies("split by patient")
 # Two sheets. In each, above: test slices with their target (solid) and the copied mask (dashed);
 # below: the training slices that it was copied from. Read the names: of whom is the slice that was
 # copied, in the first sheet and in the second? And where does the dashed line meet the solid one?
+# (Without a dashed line, the mask that was copied is empty.)
 #
 # <details>
 # <summary>After your forecast: the twin and the real set</summary>
@@ -692,10 +693,10 @@ for title, (train_rows, test_rows) in splits.items():
 # %%
 gain = np.subtract(network["split by slice"], network["split by patient"])
 gain = gain[~np.isnan(gain)]
-print(f"the leak adds {gain.mean():+.3f}; "
-      f"{(gain > 0).sum()} of {len(gain)} patients gain")
 if PROFILE == "tiny":
     print("profile tiny: the network has hardly begun to learn, this is no evidence")
+print(f"the leak adds {gain.mean():+.3f}; "
+      f"{(gain > 0).sum()} of {len(gain)} patients gain")
 if len(gain) < 5:
     print(f"{len(gain)} patients: too few for a bootstrap range")
 else:
@@ -751,8 +752,7 @@ check.name_the_leaks(answer)
 # A volume is a stack of slices in the order of their numbers. Three channels show different tissue,
 # if each is what its place says: compare them. A score must say what it is taken over, or doing
 # nothing looks good. Intensities mean nothing across patients until they are normalised, per volume
-# and per channel. And a split by slice measures memory: copying the masks of neighbours would look
-# like a method.
+# and per channel. And a split by slice measures memory.
 #
 # **What we left out.** Correcting the coil's uneven illumination (bias field), spacing in
 # millimetres (these tif files do not carry it; lesson 07), and how many patients it takes to tell
