@@ -477,7 +477,7 @@ def test_what_is_no_dict_of_words(answer, solved):
     assert solved is None or "write one word for each letter" in verdict.text or not answer
 
 
-# --- name_the_leaks, find_the_leak ----------------------------------------------------------------
+# --- name_the_leaks -------------------------------------------------------------------------------
 
 LEAKS = {"a": "slices", "b": "normalisation", "c": "chosen on test", "d": "none"}
 
@@ -496,9 +496,3 @@ def test_the_leaks(change):
 def test_the_leaks_wrong(change, says):
     verdict = check.name_the_leaks(LEAKS | change)
     assert verdict.solved is False and says in verdict.text, verdict
-
-
-def test_the_leak():
-    assert check.find_the_leak("d").solved and check.find_the_leak(" (D) ").solved
-    assert len({check.find_the_leak(letter).text for letter in "abc"}) == 3
-    assert not any(check.find_the_leak(letter).solved for letter in "abcx")

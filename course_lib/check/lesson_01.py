@@ -72,8 +72,8 @@ def slice_dsc_of_nothing(answer) -> Verdict:
               "nothing is marked along axes (1, 2)."] = {"axes": axes}
     return check_function(
         answer, _slice_dsc_of_nothing, _masks(), slips, rule=share,
-        remark="so on the real set nothing at all scores 0.65 per slice, and 0 per patient: a DSC "
-               "means little until it says what it is taken over")
+        remark="an empty slice is a gift. Per patient the same prediction scores 0: a DSC means "
+               "little until it says what it is taken over")
 
 
 def _volumes() -> dict[str, tuple]:

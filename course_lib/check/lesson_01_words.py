@@ -1,6 +1,6 @@
 """The exercises of lesson 01 that are answered in words."""
 
-from course_lib.check.choosing import check_choice, check_words
+from course_lib.check.choosing import check_words
 from course_lib.check.core import Verdict
 from course_lib.check.record import exercise
 
@@ -49,16 +49,3 @@ def name_the_leaks(answer) -> Verdict:
         lambda letter, said, leak: clues[letter],
         remark="in d nothing about the test patients was known before the one score was taken. It "
                "is also the lowest: honest numbers often are")
-
-
-@exercise("01")
-def find_the_leak(answer) -> Verdict:
-    """Check which of four reports can be believed for new patients."""
-    return check_choice(answer, right="d", wrong={
-        "a": "neighbouring slices of one patient lie on both sides: the network may remember them",
-        "b": "mean and standard deviation were taken over all patients, so the test patients had a "
-             "say in the training. The smallest leak of the three, but one",
-        "c": "the best of 40 on the test patients: they chose the setting, and the best of many "
-             "tries is partly luck"},
-        remark="nothing about the test patients was known before the one score was taken. It is "
-               "also the lowest: honest numbers often are")
