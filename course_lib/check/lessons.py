@@ -71,10 +71,10 @@ LESSONS = [
            goal="build a U-Net from its blocks, name the shape at every level, compute why 572 "
                 "pixels become 388, and say what its skips bring and what it costs",
            minutes={"tiny": 0.3, "cpu": 1.0, "gpu": 2.0},
-           data="twin, 24 patients, and a saved run",
-           expected="572 pixels give 388; what skips bring, with an interval",
+           data="twin, 24 patients, and a saved run; or the real LGG set",
+           expected="572 pixels give 388; what skips bring, patient by patient, with a range",
            files=("models/", "augment/", "losses", "stats"),
-           patients=0,
+           patients=4,
            exercises={"instance_block": "Another block", "parameters_by_hand": "Count by hand",
                       "valid_side": "A shape puzzle",
                       "crop_and_join": "A skip that is cropped",
