@@ -26,18 +26,18 @@
 # the three channels of an image:
 #
 # - *T1* shows the anatomy: watery tissue is dark.
-# - *FLAIR* makes tissue bright that is swollen with water, and free fluid dark. Low-grade tumours
-#   (*gliomas*) show best here.
-# - *T1 after contrast agent*: a liquid was injected into a vein, and vessels turn bright, and
-#   tumours where it leaks out.
+# - *FLAIR* (fluid-attenuated inversion recovery): tissue that is swollen with water is bright, free
+#   fluid is dark. *Low-grade gliomas*, slowly growing brain tumours, show best here.
+# - *T1 after contrast agent*: a liquid was injected into a vein. Vessels are bright, and tumours
+#   where it leaks out of them.
 #
-# In real data a specialist has outlined the tumour in every slice. That outline is the *target*:
-# what the network shall learn to draw.
+# In real data a specialist has outlined the tumour in every slice. The pixels inside are the
+# *target*: what the network shall learn to find.
 #
 # Our patients are simulated: real anatomy (an average of 152 healthy brains), invented tumours, so
-# that the target is known. Two things make it hard. There are small bright spots in FLAIR that are
-# no tumour, as many older brains have (*distractors*), and one tumour in four has a bright *ring*
-# after contrast agent. Lesson 03 uses the same code on real patients by changing one name.
+# that the target is known. Two things are there to mislead. Small bright spots in FLAIR are no
+# tumour, many older brains have them (*distractors*); and about one tumour in four has a bright
+# *ring* after contrast agent. Lesson 03 uses the same code on real patients by changing one name.
 
 # %%
 START = time.perf_counter()
@@ -67,14 +67,14 @@ show.contact_sheet(images, targets=[None, patient.target[row], None], titles=tit
                        "tumour is outlined in FLAIR.")
 
 # %% [markdown]
-# The same slice three times: the one with most tumour. Blue is the target. The title says how
-# bright the tumour is, beside the rest of the head (the ratio of the medians; 1 is equally bright):
-# above 1 in FLAIR, where the eye finds it at once. Look for it in the two others, too. (The *grey
-# window* under a figure names the values that are drawn black and white: one for all slices of a
+# The same slice three times: the one with most tumour. The blue line goes round the target. The
+# titles say how bright the tumour is beside the rest of the head (the ratio of the medians; 1 is
+# equally bright): in FLAIR it is above 1. Look for it in the two others, too. (The *grey window*
+# under a figure names the values that are drawn black and white. There is one for all slices of a
 # patient and sequence.)
 
 # %% [markdown]
-# ## 2 · A network in a few seconds
+# ## 2 · A network in a minute
 #
 # Most patients teach the network (*training*). One is for *validation*: it tells when the network
 # was best. The others are for the *test*: they choose nothing, so what we measure on them is
@@ -91,12 +91,12 @@ show.contact_sheet(images, targets=[None, patient.target[row], None], titles=tit
 # pixels:
 
 # %%
-six_target = np.array([0, 1, 1, 1, 0, 0])                # 1 is tumour
+six_target = np.array([0, 1, 1, 1, 0, 0])           # 1 is tumour
 six_prediction = np.array([0, 0, 1, 1, 1, 1])
 both = (six_prediction & six_target).sum()
 by_hand = 2 * both / (six_prediction.sum() + six_target.sum())
 print(f"2 · {both} / ({six_prediction.sum()} + {six_target.sum()}) = {by_hand:.3f}")
-assert by_hand == metrics.dsc(six_prediction, six_target)     # as the library has it
+assert by_hand == metrics.dsc(six_prediction, six_target)    # as the library says
 
 # %% [markdown]
 # **Forecast.** Before you look on: what mean DSC do you expect on the test patients after so short
@@ -164,9 +164,9 @@ show.patient_sheet(predictions, score=metrics.dsc, columns=len(predictions),
 # ## 3 · A slice is not the patient
 #
 # Each title above has two scores: of the slice that is shown, and of all slices of the patient
-# together. A good picture can belong to a bad score. One cause are *false finds*, pixels that the
-# network calls tumour and that are none, in slices that nobody shows. We take the patient with most
-# of them outside the slice above, and look where they are.
+# together. A good picture can belong to a bad score, and the other way round. One cause is
+# *false finds*, pixels that the network calls tumour and that are none, in slices that are not
+# shown. We take the patient who has most of them, and look where they are.
 
 # %%
 def false_elsewhere(prediction):
@@ -201,10 +201,11 @@ show.contact_sheet(list(flair[rows]), shown.mask[rows], shown.target[rows],
                        "slice with most false finds.")
 
 # %% [markdown]
-# Left the slice with most tumour, right the one with most false finds: all that is dashed there and
-# does not lie inside a solid line. The line above the figure says what they cost. The rest that
-# parts the patient's score from 1 is tumour that the network missed, and false finds in the left
-# slice. That is why the course scores whole patients, and shows a slice beside its patient's score.
+# Left the slice with most tumour, right, of all others, the one with most false finds: what lies
+# inside a dashed line and not inside a solid one. The line above the figure says what the false
+# finds in all slices but the left one cost. What else is missing to 1 is tumour that the network
+# missed, and false finds in the left slice. So the course scores whole patients, and says beside
+# each slice how its patient did.
 
 # %% [markdown]
 # ## 4 · Move it yourself
@@ -229,7 +230,7 @@ show.slice_viewer(predictions, score=metrics.dsc)
 # %%
 from dataclasses import replace
 
-CHANGE, TO = "epochs", EPOCHS // 3                       # the one thing: change it
+CHANGE, TO = "epochs", EPOCHS // 3                  # the one thing: change it
 check.forecast("00-change", {"mean DSC of the second network": None}, reason="")
 
 # %%
@@ -255,10 +256,11 @@ show.comparison_sheet(networks, score=metrics.dsc,
                           "patients, the slice with most tumour of each.")
 
 # %% [markdown]
-# Above the first network, below the second, in the same slices. Is the difference the epochs', or
-# chance? Write `CHANGE, TO = "seed", 1` and run the three cells again. Now nothing differs but what
-# is drawn at random. A difference that is no larger than this one shows nothing. Then try
-# `"epochs", 2 * EPOCHS`, or `"learning_rate", 3e-4`. Each goes to a run folder of its own.
+# Above the first network, below the second, in the same slices. Is the difference the epochs' doing,
+# or chance? Write `CHANGE, TO = "seed", 1` and run the three cells again: now nothing differs but
+# what is drawn at random. A difference that is no larger than this one shows nothing. Then try
+# `"epochs", 2 * EPOCHS`, or `"learning_rate", 3e-4`. Each goes to a run folder of its own. (The
+# table keeps your first forecast, and the newest outcome.)
 
 # %% [markdown]
 # ## 6 · What was left behind
@@ -284,9 +286,10 @@ print(f"epoch {run.best['epoch']} of {EPOCHS} was kept: the highest validation D
 show.curves(run.history, alt="Training of the first network.")
 
 # %% [markdown]
-# Above: the training loss ends lower than it began. Below: the DSC of the validation patient, on
-# the prepared grid. There is one such patient, so a few pixels decide, and the curve may jump. The
-# epoch with the highest DSC is kept, wherever it was.
+# Above, solid: the loss on the training slices, which ends lower than it began; dashed: on the
+# validation slices, from which the network learns nothing. Below: the DSC of the validation
+# patient, on the prepared grid. It is one patient, so a few pixels decide, and the curve may jump.
+# The epoch with the highest DSC is kept, wherever it was.
 
 # %% [markdown]
 # ## 7 · What your machine can do
