@@ -327,5 +327,5 @@ def test_minutes_are_the_sum_of_words_and_exercises_and_stand_wherever_they_are_
 
 
 def test_a_lesson_without_exercises_is_only_read():
-    assert re.search(r"\*\*Minutes:\*\* \d to read \(150 words a minute\); to run",
+    assert re.search(r"\*\*Minutes:\*\* \d+ to read \(150 words a minute\); to run",
                      cells(LESSONS[0], "markdown")[0])
