@@ -317,7 +317,8 @@ def build(options: argparse.Namespace) -> None:
         path = folder / f"{lesson.stem}.ipynb"
         path.write_text(text, encoding="utf-8")
         print(path)
-        for limit in lint.beyond_limits(make_cells_of(lesson, "student")):
+        for limit in lint.beyond_limits(make_cells_of(lesson, "student"),
+                                        find_row(lesson.stem)):
             print(f"  {limit}")
     if options.to is None:
         README.write_text(make_readme(), encoding="utf-8")

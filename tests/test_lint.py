@@ -123,10 +123,18 @@ def test_code_wider_than_a_page_is_refused_with_its_lines():
 
 def test_what_is_beyond_the_limits_is_listed():
     short = [nbformat.v4.new_markdown_cell("word " * 100), *code("a = 1", "\n\n".join("abcdefghi"))]
-    assert list(lint.beyond_limits(short)) == ["100 words, expected 1,500 to 3,000",
-                                               "2 code cells, expected 25 to 40"]
+    assert list(lint.beyond_limits(short, ROW)) == ["100 words, expected 1,500 to 3,000",
+                                                    "2 code cells, expected 25 to 40"]
     folded = nbformat.v4.new_markdown_cell("<details>" + "word " * 2000)
     fit = [nbformat.v4.new_markdown_cell("word " * 3000), folded, *code(*["a\n" * 15] * 40)]
-    assert list(lint.beyond_limits(fit)) == []
-    assert list(lint.beyond_limits([*fit[:-1], *code("first = 1\n" * 16)])) == [
+    assert list(lint.beyond_limits(fit, ROW)) == []
+    assert list(lint.beyond_limits([*fit[:-1], *code("first = 1\n" * 16)], ROW)) == [
         "a cell of 16 lines, expected 15 at most: first = 1"]
+
+
+def test_only_the_first_lesson_may_be_short_and_it_may_not_be_long():
+    first = replace(ROW, number="00")
+    text = nbformat.v4.new_markdown_cell
+    assert list(lint.beyond_limits([text("word " * 100), *code("a = 1")], first)) == []
+    assert list(lint.beyond_limits([text("word " * 3001), *code(*["a = 1"] * 41)], first)) == [
+        "3,001 words, expected 0 to 3,000", "41 code cells, expected 0 to 40"]

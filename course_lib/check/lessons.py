@@ -46,18 +46,20 @@ LESSONS = [
                 "around the course, and say what your machine can do",
            minutes={"tiny": 0.5, "cpu": 0.9, "gpu": 1.0},
            data="twin, 12 patients",
-           expected="a segmented brain within a minute; the score is a matter of luck with so few "
-                    "patients",
+           expected="a segmented brain within a minute; a slice's score beside its patient's; a "
+                    "second, shorter training",
            files=("settings", "data/download", "predict/", "show/", "doctor/"),
-           patients=0, exercises={}, forecasts={"00-start": {"mean DSC": "DSC"}}),
+           patients=0, exercises={},
+           forecasts={"00-start": {"mean DSC": "DSC"},
+                      "00-change": {"mean DSC of the second network": "DSC"}}),
     Lesson(number="01", stem="01_look_at_the_data", title="Look at the data",
            goal="read the slices and masks of a brain scan, tell three MRI sequences apart, "
                 "normalise them without harm, and split patients so that a score means what its "
                 "name says",
            minutes={"tiny": 0.4, "cpu": 2.0, "gpu": 3.0},
            data="twin, 24 patients; or the real LGG set",
-           expected="copying the mask of the most similar slice: DSC 0.01 when split by patient, "
-                    "0.74 when split by slice",
+           expected="two scores of one method, which copies the mask of the most similar slice: "
+                    "split by patient, and split by slice",
            files=("data/tif", "data/checking", "data/split", "show/", "check/"),
            patients=4,
            exercises={"which_sequence": "Which sequence is this?",
@@ -88,8 +90,8 @@ LESSONS = [
                 "patient, and say how much better it is than doing nearly nothing",
            minutes={"tiny": 0.5, "cpu": 3.1, "gpu": 8.0},
            data="twin, 32 patients; or the real LGG set (4 minutes)",
-           expected="mean test DSC 0.81 on the twin (0.72 to 0.81 with three seeds), 0.86 on 40 "
-                    "real patients (0.82 in cross-validation, longer trained)",
+           expected="a ladder of scores, one DSC per patient: from marking nothing to a U-Net that "
+                    "you trained",
            files=("data/slices", "data/geometry", "models/unet", "losses", "augment/", "train/",
                   "metrics", "stats"),
            patients=8,
