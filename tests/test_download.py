@@ -496,10 +496,30 @@ def test_the_twin_is_made_in_the_cache_and_said_so(tmp_path, monkeypatch, capsys
     assert capsys.readouterr().out.endswith("40 simulated patients in ~/t\n")
 
 
+def test_a_name_makes_a_twin_of_its_own_and_the_seed_is_said(tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(phantom, "make_twin", lambda *given: asked.append(given) or tmp_path / "t")
+    fetch("lgg-phantom", patients=3, seed="Ada Lovelace")
+    assert asked == [(3, 46304125)]
+    assert capsys.readouterr().out == (
+        "lgg-phantom: 3 simulated patients (seed 46304125 from 'Ada Lovelace') in "
+        f"{tmp_path / 't'}\n")
+    fetch("lgg-phantom", patients=3, seed=np.str_("1234567"))
+    assert asked[1:] == [(3, 1234567)]
+    assert "(seed 1234567 from '1234567')" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["lgg-phantom", "lgg-mri"])
+def test_a_name_with_nothing_in_it_is_refused(name):
+    with pytest.raises(CourseError, match="data.fetch: seed=' '. Give seed as a whole number from "
+                                          "0 on, or as a name"):
+        fetch(name, seed=" ")
+
+
 @pytest.mark.parametrize("name", ["lgg-phantom", "lgg-mri"])
 @pytest.mark.parametrize(("argument", "value"), [
     *(("patients", value) for value in ("3", 0, -1, 2.5, True, np.float32(3), [3])),
-    *(("seed", value) for value in (-1, "x", None, 1.5, False))])
+    *(("seed", value) for value in (-1, b"x", None, 1.5, False))])
 def test_an_argument_that_is_no_such_number_is_refused_by_its_name(name, argument, value):
     with pytest.raises(CourseError, match=re.escape(f"data.fetch: {argument}={value!r}. Give "
                                                     f"{argument} as a whole number")):

@@ -185,6 +185,44 @@ def test_another_number_and_another_seed_are_other_patients(patient, twin):
         assert (image[:slices] != other[:slices]).mean() > 0.3
 
 
+def test_names_of_two_twins_differ(patient):
+    assert phantom.make_patient(0, seed=43)[0].endswith("_0000_00000043")
+    assert patient[0].endswith("_0000_20000101")
+
+
+def test_any_twelve_patients_have_small_and_large_dark_and_bright_tumours():
+    for seed in (0, 7, 43, 46304125, 99999999):
+        drawn = np.array([phantom._spread(number, seed) for number in range(40)])
+        for first in (0, 5, 28):
+            few = drawn[first : first + 12]
+            # A quarter of all lie below these: 0.674 standard deviations below the median.
+            assert 2 <= (few[:, 0] < 30 * np.exp(-0.674 * 0.26)).sum() <= 4
+            assert 2 <= (few[:, 1] < 1.74 * np.exp(-0.674 * 0.17)).sum() <= 4
+            assert 2 <= (few[:, 0] > 30 * np.exp(0.674 * 0.26)).sum() <= 4
+
+
+def test_spread_tumours_are_distributed_as_those_of_chance():
+    drawn = np.log([phantom._spread(number, 7) for number in range(2000)])
+    assert drawn.mean(axis=0) == pytest.approx(np.log([30, 1.74]), abs=0.01)
+    assert drawn.std(axis=0) == pytest.approx([0.26, 0.17], rel=0.02)
+    assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.03
+
+
+def test_a_spread_tumour_has_the_size_and_brightness_that_were_drawn():
+    seeds = anatomy.load().seeds
+    glioma = phantom._draw_glioma(np.random.default_rng(0), seeds, (20.0, 2.5))
+    larger = phantom._draw_glioma(np.random.default_rng(0), seeds, (30.0, 1.0))
+    assert larger.axes == pytest.approx(1.5 * glioma.axes)
+    assert (glioma.flair, larger.flair) == (2.5, 1.2)                # 1.2 is the least
+
+
+def test_the_usual_twin_stays_as_it_was_drawn(patient, monkeypatch):
+    monkeypatch.setattr(phantom, "_spread", lambda number, seed: pytest.fail("it is not spread"))
+    name, image, mask = phantom.make_patient(0)
+    np.testing.assert_array_equal(image, patient[1])
+    np.testing.assert_array_equal(mask, patient[2])
+
+
 def test_the_layout_is_read_by_the_data_set(twin):
     dataset = SliceDataset(twin, size=64)
     assert len(dataset.patients) == 6

@@ -19,6 +19,7 @@ from course_lib.files import write_atomically
 NAME = "course.json"
 FORMAT = 1                             # raise it where what is kept changes
 LARGEST = 10_000_000                   # bytes; a whole course takes a few thousand
+NEWER, DAMAGED = "was written by a newer version of the course", "is damaged"
 CHECKERS: dict[str, Callable] = {}     # by name: `exercise` registers
 
 
@@ -55,6 +56,27 @@ def _pick_sound(kept) -> dict:
             if isinstance(entries, dict) else {} for part, entries in parts.items()}
 
 
+def read_file(path: Path) -> tuple[dict, str]:
+    """Read one course.json, and leave it as it is.
+
+    Returns:
+        Its sound entries by part; and NEWER, DAMAGED or "" for what is wrong with the file.
+    Raises:
+        OSError: it is not there, or cannot be read.
+    """
+    try:
+        kept = json.loads(_read_text(path))
+    except (ValueError, RecursionError):
+        kept = None
+    sound, newest = _pick_sound(kept), FORMAT
+    if isinstance(kept, dict):
+        newest = kept.get("format", FORMAT)
+    if type(newest) is int and newest > FORMAT:
+        return sound, NEWER
+    whole = kept in (sound, {"format": FORMAT, **sound}) and type(newest) is int   # True == 1
+    return sound, "" if whole else DAMAGED
+
+
 class Copy:
     """One of the places where the record is kept: beside the runs, and in their backup.
 
@@ -78,22 +100,17 @@ class Copy:
     def load(self) -> None:
         """Read the file; put it aside where it is damaged."""
         try:
-            kept = json.loads(_read_text(self.path))
+            kept, flaw = read_file(self.path)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             self._close(f"cannot be read ({error.strerror or error})")
             return
-        except (ValueError, RecursionError):
-            kept = None
-        newest = kept.get("format", FORMAT) if isinstance(kept, dict) else FORMAT
-        if type(newest) is int and newest > FORMAT:
-            self._close("was written by a newer version of the course, and is left as it is. "
-                        "Update course_lib")
+        if flaw == NEWER:
+            self._close(f"{NEWER}, and is left as it is. Update course_lib")
             return
-        self.kept = _pick_sound(kept)
-        if (kept not in (self.kept, {"format": FORMAT, **self.kept})
-                or type(newest) is not int):                  # True == 1
+        self.kept = kept
+        if flaw:
             self._put_aside()
 
     def _put_aside(self) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from course_lib import files, settings
-from course_lib.data import archive, phantom
+from course_lib.data import archive, phantom, twin_names
 from course_lib.data.tif import HIDDEN, NAME, find_patients, list_slices, read_patient
 from course_lib.errors import CourseError, DataError, whole_number
 
@@ -30,7 +30,7 @@ LARGEST_ARCHIVE = 2**31           # bytes; it has 1.0 GB
 WHERE = "data.fetch('lgg-mri')"
 
 
-def fetch(name: str, patients: int | None = None, seed: int = 42) -> Path:
+def fetch(name: str, patients: int | None = None, seed: int | str = 42) -> Path:
     """Find a data set, or make or download it.
 
     Args:
@@ -38,7 +38,8 @@ def fetch(name: str, patients: int | None = None, seed: int = 42) -> Path:
             or "lgg-mri", the Kaggle LGG set (looked for under COURSE_DATA, also as the archive
             that a browser left there, and in Kaggle's input folder; else downloaded).
         patients: how many the twin has (else 40); the real set has those that are there.
-        seed: of the twin.
+        seed: of the twin; a student's name or number, as text, makes a twin of their own (see
+            twin_names.name_to_seed), and the seed it became is printed.
     Returns:
         Its folder, with one folder per patient.
     Raises:
@@ -46,15 +47,24 @@ def fetch(name: str, patients: int | None = None, seed: int = 42) -> Path:
         DataError: it is not here and cannot be downloaded; says what to do by hand.
     """
     patients = 40 if patients is None else whole_number(patients, "patients", "data.fetch")
-    seed = whole_number(seed, "seed", "data.fetch", least=0)
+    number, origin = _read_seed(seed)
     if name == "lgg-phantom":
-        folder = phantom.make_twin(patients, seed)
-        print(f"lgg-phantom: {patients} simulated patients in {settings.show_path(folder)}")
+        folder = phantom.make_twin(patients, number)
+        print(f"lgg-phantom: {patients} simulated patients{origin} in "
+              f"{settings.show_path(folder)}")
         return folder
     if name == "lgg-mri":
         return _report_lgg(_find_lgg() or _get_lgg())
     raise CourseError(what=f"there is no data set {name!r}", where="data.fetch",
                       cure=f"use one of {', '.join(NAMES)}")
+
+
+def _read_seed(seed: int | str) -> tuple[int, str]:
+    """Turn a seed, or a name, into a number; and write where it comes from, "" for a number."""
+    if not isinstance(seed, str):
+        return whole_number(seed, "seed", "data.fetch", least=0), ""
+    number = twin_names.name_to_seed(seed)
+    return number, f" (seed {number} from {str(seed)!r})"
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -4,8 +4,7 @@ Each patient bends the head of anatomy.py by a smooth random deformation and a p
 that pushes the brain aside, unlabelled distractors, three contrasts, a bias field, noise, and the
 slices and scanner of a site; some lack a sequence, which is then a copy of FLAIR, as in the real
 set. Files and folders are as in the Kaggle LGG set, but names begin with TWIN, so that no simulated
-patient passes for a real one. The same seed gives the same patients; patient number i does not
-depend on how many are made.
+patient XX
 
 All lengths are in mm; points are (x, y, z) in MNI space: to the right, to the front, upwards. What
 is smooth is made on a coarse grid of each slice, (S, COARSE, COARSE), and enlarged.
@@ -21,13 +20,15 @@ import numpy as np
 import tifffile
 import torch
 from scipy import ndimage
+from scipy.special import ndtri
 from torch.nn import functional
 
 from course_lib import files, settings
 from course_lib.data import anatomy
+from course_lib.data.twin_names import USUAL, name_patient
 from course_lib.errors import CourseError, whole_number
 
-VERSION = 2               # raise it when the twin changes
+VERSION = 3               # raise it when the twin changes
 PIXELS, COARSE = 256, 64
 # Site code as in the real set: share of patients, pixel, noise, bias, numbers of slices.
 SITES = {"CS": (0.15, 0.90, 0.045, 0.16, (20, 20, 20, 22, 24, 28)),
@@ -95,12 +96,30 @@ def _slice_points(random: np.random.Generator, slices: int, pixel: float) -> np.
     return points + np.moveaxis(bend, 0, -1)
 
 
-def _draw_glioma(random: np.random.Generator, seeds: np.ndarray) -> Glioma:
-    radius = np.clip(random.lognormal(np.log(30), 0.26), 13, 38)
+def _spread(number: int, seed: int) -> tuple[float, float]:
+    """Draw size and brightness of a patient's tumour, spread evenly over the patients of a twin.
+
+    So that no student's twin has small and faint tumours alone, however few patients it has: from a
+    random start, both walk through the shares of their distribution, in steps of an irrational
+    number (the golden ratio, √3), which never come back to where they were.
+
+    Returns:
+        Radius in mm and brightness in FLAIR, distributed as _draw_glioma draws them.
+    """
+    steps = number * np.array([0.6180339887, 0.7320508076])
+    size, flair = ndtri((np.random.default_rng(seed).random(2) + steps) % 1)
+    return 30 * np.exp(0.26 * size), 1.74 * np.exp(0.17 * flair)
+
+
+def _draw_glioma(random: np.random.Generator, seeds: np.ndarray,
+                 spread: tuple[float, float] | None = None) -> Glioma:
+    """Draw a tumour; `spread` decides its radius and FLAIR in place of chance."""
+    radius = spread[0] if spread else random.lognormal(np.log(30), 0.26)
     return Glioma(centre=seeds[random.integers(len(seeds))],
-                  axes=radius * random.lognormal(0, 0.18, 3), softness=random.uniform(1.0, 4.0),
+                  axes=np.clip(radius, 13, 38) * random.lognormal(0, 0.18, 3),
+                  softness=random.uniform(1.0, 4.0),
                   push=random.uniform(0.05, 0.35), t1=random.normal(0.82, 0.12),
-                  flair=max(random.lognormal(np.log(1.74), 0.17), 1.2),
+                  flair=max(spread[1] if spread else random.lognormal(np.log(1.74), 0.17), 1.2),
                   ring=random.uniform(1.4, 2.2) if random.random() < 0.25 else 0.0,
                   cyst=random.uniform(0.3, 0.6) if random.random() < 0.10 else 0.0)
 
@@ -203,9 +222,9 @@ def make_patient(number: int, seed: int = 42) -> tuple[str, np.ndarray, np.ndarr
     random = np.random.default_rng([seed, number])
     site = str(random.choice(list(SITES), p=[values[0] for values in SITES.values()]))
     _, pixel, noise, bias, slices = SITES[site]
-    date = f"{2000 + number % 10}{1 + number % 12:02d}{1 + number % 28:02d}"
     where = _slice_points(random, int(random.choice(slices)), pixel * random.normal(1, 0.02))
-    glioma = _draw_glioma(random, anatomy.load().seeds)
+    glioma = _draw_glioma(random, anatomy.load().seeds,
+                          None if seed == USUAL else _spread(number, seed))
     level = np.linalg.norm((where - glioma.centre) / glioma.axes, axis=-1)
     # Bulges and fingers of the tumour come from smooth fields; few gliomas cross the midline.
     level *= (1 + 0.12 * _smooth_noise(random, 1, 22, where)[0]
@@ -227,7 +246,7 @@ def make_patient(number: int, seed: int = 42) -> tuple[str, np.ndarray, np.ndarr
     image = _scan(image, noise, random)
     for channel in _lacking(number):
         image[..., channel] = image[..., 1]
-    return f"TWIN_{site}_{number:04d}_{date}", image, mask.numpy()
+    return name_patient(site, number, seed), image, mask.numpy()
 
 
 def make_twin(patients: int, seed: int = 42) -> Path:
