@@ -415,7 +415,8 @@ print("normalising brought these patients closer together" if after < before els
 # %% [markdown]
 # Each line is a patient; its hump is mostly healthy brain. (A spike at the right end is what the
 # file cut off at 255; fine teeth come from whole numbers that fall unevenly into bins.) Where humps
-# lie over each other, one threshold fits all of these patients; where they do not, it misses some. Two things keep z-scores
+# lie over each other, one threshold fits all of these patients; where they do not, it misses some.
+# Two things keep z-scores
 # from being perfect: a head fills more or less of the frame, and the air counts in the mean; and a
 # large bright tumour counts, too. The public code whose preparation our library follows
 # (brain-segmentation-pytorch) therefore crops to the head first; `course_lib/data/geometry.py`
