@@ -264,7 +264,7 @@ numbers = []
 for name, maps in list(wire(ours, image, concatenate).items())[:5]:
     print(f"{name:10} {maps.numel():7,} numbers in {tuple(maps.shape)}")
     numbers.append(maps.numel())
-assert all(2 * below == above for above, below in zip(numbers[:-1], numbers[1:], strict=True))
+assert numbers == [numbers[0] // 2**level for level in range(5)]
 show.topology(ours, image.shape, alt="The U-Net of this lesson, drawn from itself.")
 
 # %% [markdown]
