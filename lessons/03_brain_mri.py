@@ -203,10 +203,9 @@ tables.Table([{"part": part, "patients": len(dataset.patients), "slices": len(da
 # - **FLAIR threshold**: every pixel brighter than some value is tumour; then keep one connected
 #   piece. The value is the one that does best on the *training* patients.
 #
-# Which piece? Mostly the largest in voxels is taken. But above the brain a flat disc of scalp can
-# be larger than a tumour, and then the tumour is thrown away; it cost one or two of 40 real
-# patients. `"deepest_component"` keeps the piece that goes through most slices, large ones counting
-# a little more: the largest $\sum_s a_s^{1/4}$ over its areas $a_s$ in the slices $s$.
+# Usually the largest is kept. But a flat disc of scalp above the brain can be larger than a tumour,
+# which is then thrown away. `"deepest_component"` keeps the piece with the largest
+# $\sum_s a_s^{1/4}$, $a_s$ its area in slice $s$: mostly, that of most slices.
 #
 # A network returns a number per pixel, the *logit* $x$; the *sigmoid* $p = 1 / (1 + e^{-x})$ makes
 # a probability of it, and above 0.5 (a logit above 0) the pixel counts as tumour. Both baselines
@@ -723,10 +722,8 @@ tables.Table([{"patient": name, "DSC at 0.50": unet[name], "at the chosen": cut[
                "gain": cut[name] - unet[name]} for name in unet])
 
 # %% [markdown]
-# That is what it brings, or costs, on patients who had no part in the choice. (The deepest
-# connected piece is kept at both thresholds.) A few patients chose, so another draw would choose
-# another threshold; and a difference that is small beside the spread from patient to patient is no
-# finding. The threshold stays at 0.5 below.
+# That is what it brings, or costs, on patients who had no part in the choice. A few patients chose, so another draw would choose
+# another threshold; a difference small beside the spread from patient to patient is no finding. The threshold stays at 0.5 below.
 
 # %% [markdown]
 # ## 7 · Best and worst patient, and why
