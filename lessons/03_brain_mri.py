@@ -722,8 +722,9 @@ tables.Table([{"patient": name, "DSC at 0.50": unet[name], "at the chosen": cut[
                "gain": cut[name] - unet[name]} for name in unet])
 
 # %% [markdown]
-# That is what it brings, or costs, on patients who had no part in the choice. A few patients chose, so another draw would choose
-# another threshold; a difference small beside the spread from patient to patient is no finding. The threshold stays at 0.5 below.
+# That is what it brings, or costs, on patients who had no part in the choice. A few patients chose,
+# so another draw would choose another threshold; a difference small beside the spread from patient
+# to patient is no finding. The threshold stays at 0.5 below.
 
 # %% [markdown]
 # ## 7 · Best and worst patient, and why
