@@ -280,9 +280,9 @@ show.patient_sheet({name: kept[name] for name in split.test[:4]},
 
 # %% [markdown]
 # Each patient's slice with most tumour. Where a dashed line follows the skin, the deepest bright
-# thing in the head was the fat under it; where there is no dashed line, the deepest piece lies in
-# other slices; where it encloses more than the target, as bright a neighbour was joined to it. A
-# threshold knows nothing of place and shape.
+# piece was the fat under it; where it winds through healthy brain, that was bright enough, too; a
+# target without a dashed line was no part of the deepest piece. A threshold knows nothing of place
+# and shape.
 
 # %% [markdown]
 # ## 5 · Train, watch, stop, resume
