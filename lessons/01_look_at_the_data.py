@@ -185,6 +185,10 @@ show.contact_sheet([p.image[s, :, :, c] for s, c in both],
                    columns=3, alt="Above a slice with tumour in three sequences, "
                                   "outlined; below the nearest slice without.")
 
+# %% [markdown]
+# Above the slice with most tumour, outlined; below the nearest one without. How bright is what the
+# outline holds, in the numbers of the files?
+
 # %%
 inside, rest = p.target[ill] > 0, find_head(p.image)[ill] & (p.target[ill] == 0)
 table = tables.Table({"sequence": sequences[c],
