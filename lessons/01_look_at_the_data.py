@@ -415,9 +415,10 @@ print("normalising brought these patients closer together" if after < before els
 # %% [markdown]
 # Each line is a patient; its hump is mostly healthy brain. (A spike at the right end is what the
 # file cut off at 255; fine teeth come from whole numbers that fall unevenly into bins.) Where humps
-# lie over each other, one threshold fits all of these patients; where they do not, it misses some. Two things keep z-scores
-# from being perfect: a head fills more or less of the frame, and the air counts in the mean; and a
-# large bright tumour counts, too. The public code whose preparation our library follows
+# lie over each other, one threshold fits all of these patients; where they do not, it misses some.
+# Two things keep z-scores from being perfect: a head fills more or less of the frame, and the air
+# counts in the mean; and a large bright tumour counts, too. The public code whose preparation our
+# library follows
 # (brain-segmentation-pytorch) therefore crops to the head first; `course_lib/data/geometry.py`
 # names each step.
 #
@@ -637,9 +638,9 @@ show_copies("split by patient")
 # fits. Split by patient it is of somebody else, mostly with the tumour elsewhere: that is what "new
 # patient" means. Copying is no method, yet by slice it looks like one.
 #
-# The real set leaks in the same way: on 40 patients copying scored 0.06 to 0.18 by patient, with
-# several splits, and 0.70 by slice. Eight splits of 24 twins gave 0.01 to 0.08, and 0.64 to 0.74
-# (docs/results.md). So the twin is a little harder to copy than real patients are.
+# The real set leaks in the same way: on eight splits of 40 patients copying scored 0.05 to 0.20 by
+# patient and 0.61 to 0.77 by slice. Eight splits of 24 twins gave 0.01 to 0.08, and 0.64 to 0.74
+# (96 pixels, docs/results.md). So copying from another patient helps less on the twin.
 #
 # </details>
 
