@@ -7,21 +7,18 @@
 # ## 1 · The blocks
 #
 # A classifier turns a picture into one answer: it shrinks the picture until *where* is gone and
-# only
-# *what* is left. Segmentation wants an answer for every pixel. The *fully convolutional network*
-# (Long et al. 2015, [arXiv:1411.4038](https://arxiv.org/abs/1411.4038)) enlarges the coarse answer
-# again and *adds* finer answers from earlier layers. *U-Net* (Ronneberger et al. 2015,
-# [arXiv:1505.04597](https://arxiv.org/abs/1505.04597)) makes two changes. The way up becomes a
-# network of its own, as wide as the way down. And the fine maps are not added but laid beside the
+# only *what* is left. Segmentation wants an answer for every pixel. The *fully convolutional
+# network* (Long et al. 2015, [arXiv:1411.4038](https://arxiv.org/abs/1411.4038)) enlarges the
+# coarse answer again and *adds* finer answers from earlier layers. *U-Net* (Ronneberger et al.
+# 2015, [arXiv:1505.04597](https://arxiv.org/abs/1505.04597)) makes two changes. The way up becomes
+# a network of its own, as wide as the way down. And the fine maps are not added but laid beside the
 # coarse ones, so that the next layer decides what to make of both. Such a connection across is a
 # *skip*.
 #
 # We need something to look at: slices of brain scans with a tumour, real ones (`"lgg-mri"`) or
-# their
-# simulated twin. `SliceDataset` brings all to one *prepared grid*: cut to the head, resized, and
-# each
-# channel of each patient shifted and scaled by its mean and standard deviation, $z = (x - \mu) /
-# \sigma$. Patients are split before anything is learned.
+# their simulated twin. `SliceDataset` brings all to one *prepared grid*: cut to the head, resized,
+# and each channel of each patient shifted and scaled by its mean and standard deviation,
+# $z = (x - \mu) / \sigma$. Patients are split before anything is learned.
 
 # %%
 from torch import nn
@@ -264,14 +261,13 @@ numbers = []
 for name, maps in list(wire(ours, image, concatenate).items())[:5]:
     print(f"{name:10} {maps.numel():7,} numbers in {tuple(maps.shape)}")
     numbers.append(maps.numel())
-assert numbers == [numbers[0] // 2**level for level in range(5)]
+assert numbers == [numbers[0] // 2 ** level for level in range(5)]
 show.topology(ours, image.shape, alt="The U-Net of this lesson, drawn from itself.")
 
 # %% [markdown]
 # The left arm goes down, the right arm up; each dashed arrow is a skip. Each step down halves the
 # side and doubles the channels, so a level holds half the numbers of the one above. Every skip
-# joins
-# two maps of the same size, which only works if the side can be halved four times: it must be
+# joins two maps of the same size, which only works if the side can be halved four times: it must be
 # divisible by 16.
 
 # %% [markdown] tags=["exercise"]
@@ -281,8 +277,7 @@ show.topology(ours, image.shape, alt="The U-Net of this lesson, drawn from itsel
 #
 # Write `parameters_by_hand(in_channels, out_channels, features)`: how many *parameters* (numbers
 # that are learned) our U-Net has, by arithmetic. With 32 features, 3 channels in and one out the
-# sum
-# is 7,763,041, as in brain-segmentation-pytorch.
+# sum is 7,763,041, as in brain-segmentation-pytorch.
 
 # %% [markdown] tags=["hints"]
 # - Nine double convolutions: which widths go in, which come out? Down: in → f → 2f → 4f → 8f → 16f.
@@ -314,12 +309,12 @@ check.parameters_by_hand(parameters_by_hand)
 #
 # Each step draws a *batch* of 16 slices (patients evenly, slices with tumour more often), turns,
 # scales and mirrors them (`Affine`), and lowers a *loss*. It adds two errors (`BCEDice`, lesson
-# 04):
-# the *binary cross-entropy*, averaged over pixels, and 1 less a soft form of the score below. With
-# $t$ = 1 in the tumour, else 0:
+# 04): the *binary cross-entropy*, averaged over pixels, and 1 less a soft form of the score below.
+# With $t$ = 1 in the tumour, else 0:
 #
-# $$L = -\overline{t \ln p + (1 - t) \ln (1 - p)} \; + \; 1 - \frac{2 \sum p\,t + 1}{\sum p + \sum t
-# + 1}, \qquad \text{DSC} = \frac{2\,|P \cap T|}{|P| + |T|}.$$
+# $$L = -\overline{t \ln p + (1 - t) \ln (1 - p)} \; + \; 1 -
+# \frac{2 \sum p\,t + 1}{\sum p + \sum t + 1}, \qquad
+# \text{DSC} = \frac{2\,|P \cap T|}{|P| + |T|}.$$
 #
 # The score is the *Dice similarity coefficient* (DSC) of a patient: $P$ are the pixels that are
 # predicted, $T$ those of the target, in all slices; 0 is no overlap, 1 perfect.
@@ -384,9 +379,8 @@ show.comparison_sheet({"no skips": pick("nothing"), "skips": pick("concatenate")
 # Upper row without skips, lower row with them. Look at the dashed lines: without skips all that is
 # known of *where* has gone through the bottleneck, whose pixels lie 16 apart. Expect a smooth blob
 # there, and an edge where skips bring the fine maps. (No dashed line: nothing was found there.) Is
-# it
-# so? We measure in each patient's slice with most tumour which share of the target's outline has a
-# predicted outline within 2 pixels.
+# it so? We measure in each patient's slice with most tumour which share of the target's outline has
+# a predicted outline within 2 pixels.
 
 # %%
 from scipy import ndimage
@@ -440,11 +434,10 @@ for name in nets:
 # subtract: an easy patient is easy for both and falls out.
 #
 # How far might the mean difference move with other patients of the same kind? A *bootstrap* draws
-# as
-# many patients as there are from those that are there, some twice, some not at all, and takes their
-# mean. It does so 9,999 times, and the range printed holds the middle 95 % of these means (slightly
-# corrected). It knows only the patients that are there: with a dozen or fewer it is too narrow, and
-# misses the truth more often than one time in twenty (lesson 06).
+# as many patients as there are from those that are there, some twice, some not at all, and takes
+# their mean. It does so 9,999 times, and the range printed holds the middle 95 % of these means
+# (slightly corrected). It knows only the patients that are there: with a dozen or fewer it is too
+# narrow, and misses the truth more often than one time in twenty (lesson 06).
 
 # %%
 patients = sorted(set(runs.column("patient")))
@@ -467,8 +460,8 @@ show.dots(differences, xlabel="difference of DSC, one dot a patient",
 # One dot per patient; the black bar is their *median* (the middle one). Right of 0 concatenation is
 # better for that patient. There are dots on both sides: some patients gain, some do not. Read the
 # range, not the mean: if it holds 0, these patients and seeds do not tell the two apart. That is a
-# finding, too: on this twin, at this budget, for networks this small. The
-# U-Net paper did not make this comparison.
+# finding, too: on this twin, at this budget, for networks this small. The U-Net paper did not make
+# this comparison.
 
 # %% [markdown]
 # ## 4 · What the levels see
@@ -492,15 +485,12 @@ show.topology(net, image.shape, maps=maps,
 # %% [markdown]
 # Each map is black at its own least value and white at its greatest. On the way down contours get
 # coarser; the bottleneck is a plan of a few pixels. On the way up the maps get finer again; the
-# last
-# box is the answer: the whiter, the surer of tumour. A grid of dots on the way up is the
-# checkerboard
-# of section 1. But the liveliest channel need not be about the tumour, and what it means cannot be
-# read off a picture. So we measure: for each level, the channel
-# that follows the *edges* of FLAIR most closely, and the one that follows the *tumour*
-# (correlation,
-# its sign dropped). Channels are chosen on training slices and measured on test slices, else the
-# level with most channels would win by luck.
+# last box is the answer: the whiter, the surer of tumour. A grid of dots on the way up is the
+# checkerboard of section 1. But the liveliest channel need not be about the tumour, and what it
+# means cannot be read off a picture. So we measure: for each level, the channel that follows the
+# *edges* of FLAIR most closely, and the one that follows the *tumour* (correlation, its sign
+# dropped). Channels are chosen on training slices and measured on test slices, else the level with
+# most channels would win by luck.
 
 # %%
 def correlation(maps, wanted):
@@ -550,8 +540,8 @@ print(f"tumour in the bottleneck: {deep:.2f} with skips, {forced:.2f} without; "
 # alone follows the tumour to some degree, for most tumours are bright, and brightness is no deep
 # idea. Without skips everything must pass through the bottleneck; with them there are ways around
 # it. If it then follows the tumour less, "deep means meaning" is no law of depth. Compare within a
-# row: further down the tumour is averaged to coarser
-# pixels. One network each, single channels: a hint, no law.
+# row: further down the tumour is averaged to coarser pixels. One network each, single channels: a
+# hint, no law.
 #
 # **How far does it see?** A 3x3 convolution looks one pixel further on each side; after a pooling
 # one step covers twice as many pixels of the image. What a pixel can see at most is its *receptive
@@ -705,9 +695,8 @@ print("sides that work:", [side for side in range(540, 640) if side_by_hand(side
 
 # %% [markdown]
 # 572 less 4 is 568; half of it is 284, less 4 is 280, and so on to 28 at the bottom; then double,
-# less
-# 4, four times: 388. To segment a large image, one cuts it into
-# overlapping tiles and mirrors it at its borders.
+# less 4, four times: 388. To segment a large image, one cuts it into overlapping tiles and mirrors
+# it at its borders.
 #
 # It can be done the other way round: do not crop the skip, but pad what comes from below with zeros
 # to the skip's size, as the widely used
@@ -751,8 +740,7 @@ for name, count in counts.items():
 # The third is what [Pytorch-UNet](https://github.com/milesial/Pytorch-UNet) had with
 # `UNet(1, 1, bilinear=False)` until December 2021, when commit 514f18e took away the biases before
 # the norms; the fourth is what it has since, and what you counted by hand. If two such counts
-# differ in the
-# last digits, look at biases, norms and channels first.
+# differ in the last digits, look at biases, norms and channels first.
 
 # %% [markdown]
 # ## 6 · What it costs
@@ -808,8 +796,7 @@ levels
 
 # %% [markdown]
 # G is a thousand million. The four levels cost about the same: a level further down has a quarter
-# of
-# the pixels and four times the weights, so the work stays, while the parameters pile up at the
+# of the pixels and four times the weights, so the work stays, while the parameters pile up at the
 # bottom. A smaller image saves work but no parameter; fewer features save both.
 
 # %% [markdown]
@@ -884,8 +871,7 @@ for name, moments in {"SGD": 0, "SGD with momentum": 1, "Adam": 2}.items():
 
 # %% [markdown]
 # With one image already the outputs are the larger part, and they grow with the batch; the rest
-# does
-# not.
+# does not.
 
 # %% [markdown]
 # ## 7 · Why medicine? Claims to judge
@@ -897,8 +883,7 @@ for name, moments in {"SGD": 0, "SGD with momentum": 1, "Adam": 2}.items():
 # network on few images, so we can say nothing for or against.
 #
 # *Medical images are simply built:* organs in their place. But a tumour may be anywhere. We
-# measured
-# nothing about it.
+# measured nothing about it.
 #
 # *Shallow and deep maps are brought together.* Of this we measured something: sections 3 and 4. But
 # nothing in it is about medicine.
@@ -931,8 +916,8 @@ check.judge_the_claim(answer)
 #
 # A U-Net is five blocks, wired: double convolution, down, up, skip, head. Half the side and twice
 # the channels at each level, joined by skips of the same size. Every level costs about as much
-# work,
-# but the deep ones hold the parameters. What skips bring is measured on patients, with a range.
+# work, but the deep ones hold the parameters. What skips bring is measured on patients, with a
+# range.
 #
 # **What we left out.** Dropout and the weighted loss of the paper; elastic deformation; strided
 # convolutions instead of pooling; residual blocks; 3D (`dim=3`, lesson 07).
