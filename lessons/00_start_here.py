@@ -19,7 +19,7 @@
 # from which all that is random is drawn: the same seed gives the same result.
 
 # %% [markdown]
-# ## 1 · A dozen patients
+# ## 1 · A few patients
 #
 # A brain scan is a stack of *slices*: pictures through the head, a few millimetres apart. Ours come
 # in three *sequences*: settings of the scanner, each of which makes other tissue bright. They are
@@ -256,8 +256,12 @@ show.comparison_sheet(networks, score=metrics.dsc,
                           "patients, the slice with most tumour of each.")
 
 # %% [markdown]
+<<<<<<< HEAD
 # Above the first network, below the second, in the same slices. Is the difference the epochs'
 # doing,
+=======
+# Above the first network, below the second, in the same slices. Is the difference the epochs,
+>>>>>>> edition-lesson00
 # or chance? Write `CHANGE, TO = "seed", 1` and run the three cells again: now nothing differs but
 # what is drawn at random. A difference that is no larger than this one shows nothing. Then try
 # `"epochs", 2 * EPOCHS`, or `"learning_rate", 3e-4`. Each goes to a run folder of its own. (The
@@ -316,7 +320,7 @@ check.summary()
 # %% [markdown]
 # ## Summary
 #
-# You prepared a dozen patients, trained a network, scored it on patients that it had not seen,
+# You prepared a few patients, trained a network, scored it on patients that it had not seen,
 # looked at where it fails, and changed one thing. Every lesson works like this: an idea, a few
 # lines, a result, and what it shows and what it does not. Before each experiment there is a
 # *forecast*: write it down, even if it is a guess; being wrong is how you notice what you believed.

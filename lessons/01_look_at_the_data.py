@@ -420,7 +420,8 @@ print("normalising brought these patients closer together" if after < before els
       "these patients are no closer than they were: z-scores alone do not do it here")
 
 # %% [markdown]
-# Where humps lie over each other, one threshold fits all of these patients; where they do not, it misses some.
+# Where humps lie over each other, one threshold fits all of these patients; where they do not, it
+# misses some.
 # Two things keep z-scores from being perfect: a head fills more or less of the frame, and the air
 # counts in the mean; and a large bright tumour counts, too. The public code whose preparation our
 # library follows
