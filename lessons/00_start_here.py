@@ -256,12 +256,7 @@ show.comparison_sheet(networks, score=metrics.dsc,
                           "patients, the slice with most tumour of each.")
 
 # %% [markdown]
-<<<<<<< HEAD
-# Above the first network, below the second, in the same slices. Is the difference the epochs'
-# doing,
-=======
 # Above the first network, below the second, in the same slices. Is the difference the epochs,
->>>>>>> edition-lesson00
 # or chance? Write `CHANGE, TO = "seed", 1` and run the three cells again: now nothing differs but
 # what is drawn at random. A difference that is no larger than this one shows nothing. Then try
 # `"epochs", 2 * EPOCHS`, or `"learning_rate", 3e-4`. Each goes to a run folder of its own. (The
