@@ -199,8 +199,9 @@ def test_of_several_runs_the_one_of_lesson_03_counts(room, runs):
 
 @pytest.mark.parametrize(("text", "solved", "says"), [
     (None, "", "No course.json, so exercises and forecasts are not counted."),
-    ("{", 0, "The file course.json is damaged: what could be read of it is counted."),
-    (json.dumps(kept(2) | {"forecasts": {"a": "b"}}), 2, "course.json is damaged: what could be"),
+    ("{", "", "The file course.json is damaged, and nothing of it could be read. Ask for it"),
+    (json.dumps(kept(2) | {"forecasts": {"a": "b"}}), 2,
+     "The file course.json is damaged: what could be read of it is counted."),
     (json.dumps(kept(2) | {"format": 99}), 2, "was written by a newer version of the course")])
 def test_a_bad_course_json_is_said_and_the_network_scored(room, runs, text, solved, says):
     hand_in(room / "Cem", runs["Ben"], text)

@@ -41,7 +41,8 @@ def test_anything_else_is_refused_with_the_usage(capsys, arguments):
 def test_help_lists_the_commands(capsys):
     with pytest.raises(SystemExit) as end:
         cli.main(["--help"])
-    assert end.value.code == 0 and "doctor" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert end.value.code == 0 and "doctor" in printed and "grade" in printed
 
 
 def test_the_version_is_the_installed_one_and_loads_no_torch():

@@ -127,6 +127,9 @@ def _add_record(row: dict, student: Path, _: HiddenPatients) -> None:
         raise CourseError(what=f"{len(files) or 'No'} course.json, so exercises and forecasts are "
                                "not counted", where="", cure="hand in the one beside the runs")
     kept, flaw = record.read_file(files[0])
+    if flaw and not any(kept.values()):
+        raise CourseError(what=f"The file course.json {flaw}, and nothing of it could be read",
+                          where="", cure="ask for it again")
     names = [f"{lesson.number} {name}" for lesson in LESSONS for name in lesson.exercises]
     row["solved"] = sum(kept["exercises"].get(name, {}).get("solved", False) for name in names)
     row["forecasts"] = sum(map(_is_given, kept["forecasts"].values()))
@@ -150,7 +153,7 @@ def _add_run(row: dict, student: Path, hidden: HiddenPatients) -> None:
     hidden.refuse_seen(trained["digests"])
     predictor = replace(predict.load(run), folder=None)          # so that nothing is written there
     dsc = np.array(predict.evaluate(predictor, hidden).column("dsc"))
-    row |= {"dsc": round(float(dsc.mean()), 4), "lowest": round(float(dsc.min()), 4),
+    row |= {"dsc": round(float(np.nanmean(dsc)), 4), "lowest": round(float(np.nanmin(dsc)), 4),
             "missed": int((dsc < MISSED).sum())}
 
 
